@@ -1,0 +1,176 @@
+"""The command line. The only place that reports errors and exits.
+
+Imports stand inside the functions: `trainer --help` must not wait for TensorFlow.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trainer import __version__
+from trainer.errors import Failed, Interrupted, UserError, leaves
+
+if TYPE_CHECKING:
+    from trainer.config import Config
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Train image classifiers from one YAML file.",
+)
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file.")]
+Overrides = Annotated[
+    list[str],
+    typer.Option("--set", metavar="PATH=VALUE", help="Lay a value over the file; repeatable."),
+]
+Target = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[RUN]", help="A run's folder, or a config for its latest run. Default: the latest."
+    ),
+]
+
+
+@app.command()
+def fit(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006 (typer copies it)
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the latest run of this config.")
+    ] = False,
+) -> None:
+    """Train, keep the best epoch, evaluate it on the test split."""
+    with _reported(), _loaded(config, overrides) as settings:
+        from trainer.commands import fit as verb
+
+        verb.run(settings, resume)
+
+
+@app.command()
+def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
+    """Build everything that fit would, and train nothing."""
+    with _reported(), _loaded(config, overrides) as settings:
+        from trainer.commands import check as verb
+
+        verb.run(settings)
+
+
+@app.command()
+def evaluate(run: Target = None) -> None:
+    """Evaluate the best epoch of a run on its test split."""
+    with _reported():
+        _import_libraries()
+        from trainer.commands import evaluate as verb
+        from trainer.run import find
+
+        verb.run(find(run))
+
+
+@app.command()
+def export(run: Target = None) -> None:
+    """Write SavedModel and ONNX, and prove that they agree with Keras."""
+    with _reported():
+        _import_libraries()
+        from trainer.commands import export as verb
+        from trainer.run import find
+
+        verb.run(find(run))
+
+
+@app.command()
+def predict(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[RUN] PATH...",
+            help="Pictures and folders, after a run's folder or a config (default: the latest run).",
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="A CSV with every probability.")
+    ] = None,
+) -> None:
+    """Label pictures with the best epoch of a run."""
+    with _reported():
+        from trainer.run import find, is_run
+
+        named = is_run(paths[0])
+        run, pictures = find(paths[0] if named else None), paths[1:] if named else paths
+        if not pictures:
+            raise UserError(
+                "PATH", "no pictures given", f"as in trainer predict {paths[0]} hand.jpg"
+            )
+        _import_libraries()
+        from trainer.commands import predict as verb
+
+        verb.run(run, [Path(path) for path in pictures], out)
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"trainer {__version__}")
+        raise typer.Exit
+
+
+@contextmanager
+def _loaded(path: Path, overrides: list[str]) -> Iterator["Config"]:
+    """The config; mistakes that show later get their line in it too."""
+    from trainer.config.load import load, located
+
+    _import_libraries()
+    from trainer.objects import mistakes
+
+    settings = load(path, overrides, mistakes)
+    with located(settings):
+        yield settings
+
+
+def _import_libraries() -> None:
+    """Imports TensorFlow without the lines it writes about oneDNN and CUDA."""
+    from trainer.terminal import silenced
+
+    with silenced():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """What goes wrong becomes a message and an exit code; a traceback is a bug of ours."""
+    from trainer.terminal import fail
+
+    try:
+        yield
+    except Interrupted as end:
+        fail(str(end))
+        raise typer.Exit(130) from None
+    except KeyboardInterrupt:
+        fail("stopped")
+        raise typer.Exit(130) from None
+    except Failed as end:
+        fail(str(end))
+        raise typer.Exit(1) from None
+    except UserError as error:
+        fail(str(error))
+        raise typer.Exit(2) from None
+    except ExceptionGroup as group:
+        if group.split(UserError)[1]:
+            raise
+        for mistake in leaves(group):
+            fail(str(mistake))
+        raise typer.Exit(2) from None
+
+
+def main() -> None:
+    """The console script."""
+    app()

@@ -1,0 +1,57 @@
+"""`trainer check`: builds everything that fit would, and trains nothing."""
+
+import keras
+import numpy as np
+
+from trainer import terminal
+from trainer.commands._assemble import Job, assemble
+from trainer.config import Config
+from trainer.data import pipeline
+from trainer.training import hardware
+
+
+def run(config: Config) -> None:
+    """Shows data, network and one batch's loss before training."""
+    job = assemble(config)
+    _show_data(job)
+    _show_network(job.model)
+    faults = pipeline.Faults({}, [])
+    batches = pipeline.training(job.sides.train, job.augment, config.data, config.seed, faults)
+    with pipeline.reported(faults):
+        images, labels, _ = next(iter(batches))
+    loss = np.mean(job.objective.loss(labels, job.model(keras.ops.cast(images, "float32"))))
+    training = config.training
+    terminal.say(f"devices  {hardware.described(job.strategy, training)}")
+    plan = f"{training.epochs} epochs of {job.steps} steps of {config.data.batch_size} pictures"
+    terminal.say(f"plan     {plan}")
+    terminal.say(f"loss     {loss:.4f} on the first batch, before training")
+    terminal.say("all is well; train it with trainer fit")
+
+
+def _show_data(job: Job) -> None:
+    sides = job.sides._asdict()
+    counts = {name: side.labels_NK.sum(axis=0) for name, side in sides.items()}
+    terminal.table(
+        "pictures per class and split",
+        ("class", *sides),
+        [
+            (label, *(counts[name][index] for name in sides))
+            for index, label in enumerate(job.classes)
+        ],
+    )
+
+
+def _show_network(model: keras.Model) -> None:
+    rows = [
+        (layer.name, type(layer).__name__, _shape(layer.output.shape), f"{layer.count_params():,}")
+        for layer in model.layers
+    ]
+    terminal.table(
+        f"network: {model.count_params():,} parameters",
+        ("layer", "kind", "output shape", "parameters"),
+        rows,
+    )
+
+
+def _shape(shape: tuple[int | None, ...]) -> str:
+    return " × ".join("N" if size is None else str(size) for size in shape)

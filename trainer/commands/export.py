@@ -1,0 +1,82 @@
+"""`trainer export`: writes the files of the config and proves that they agree with Keras."""
+
+from typing import Any
+
+import numpy as np
+
+from trainer import files, terminal
+from trainer import run as runs
+from trainer.commands._restore import Trained, restore
+from trainer.config.export import Export
+from trainer.data import pipeline, split
+from trainer.errors import Failed
+from trainer.evaluation import predict
+from trainer.export import parity
+from trainer.parts import part
+
+IMAGES = 256  # validation pictures that every file is compared on
+
+
+class _DisagreesError(Exception):
+    """Leaves the block that would give the file its final name."""
+
+
+def run(this: runs.Run) -> None:
+    """Every file is written beside its place, opened by its own runtime, compared on validation
+    pictures, and only then given its name. Raises Failed if one disagrees."""
+    trained = restore(this)
+    images, expected_NK = _pictures(this, trained)
+    rows = []
+    for spec in trained.config.export:
+        rows.append(_one(spec, this, trained, images, expected_NK))
+    files.write_json(this.export / "parity.json", rows)
+    _show(rows)
+    wrong = [row["file"] for row in rows if not row["agrees"]]
+    if wrong:
+        raise Failed(f"not written, because it disagrees with Keras: {', '.join(wrong)}")
+
+
+def _one(
+    spec: Export, this: runs.Run, trained: Trained, images: np.ndarray, expected_NK: np.ndarray
+) -> dict[str, Any]:
+    exporter = part("export", spec.kind)
+    target = this.export / exporter.NAME
+    try:
+        with files.replacing(target) as partial, terminal.silenced():
+            exporter.write(trained.model, spec, trained.classes, partial)
+            result = parity.compare(expected_NK, exporter.open(partial)(images), spec.tolerance)
+            if not result["agrees"]:
+                raise _DisagreesError
+    except _DisagreesError:
+        files.remove(target)  # an older one would look like this one
+    return {"kind": spec.kind, "file": str(target), **result}
+
+
+def _pictures(this: runs.Run, trained: Trained) -> tuple[np.ndarray, np.ndarray]:
+    """Validation pictures uint8 [N, H, W, 3] and what Keras says of them [N, K]."""
+    examples = split.read(this.split, trained.classes).validation
+    some = np.linspace(0, len(examples.paths) - 1, min(IMAGES, len(examples.paths))).astype(int)
+    batches = pipeline.evaluation(examples.take(some), trained.config.data, pipeline.Faults({}, []))
+    scores_NK, weights_N = predict.scores(trained.model, batches)
+    images = np.concatenate([batch[0].numpy() for batch in batches])
+    return images[weights_N > 0], scores_NK[weights_N > 0]
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    terminal.table(
+        "exports, compared with Keras on validation pictures",
+        ("file", "pictures", "same label", "largest difference", "tolerance", ""),
+        [
+            (
+                row["file"],
+                row["images"],
+                row.get("same_label", "-"),
+                f"{row['largest_difference']:.2e}"
+                if "largest_difference" in row
+                else row["reason"],
+                f"{row.get('tolerance', 0):.0e}",
+                "agrees" if row["agrees"] else "DISAGREES",
+            )
+            for row in rows
+        ],
+    )

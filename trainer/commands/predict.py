@@ -1,0 +1,72 @@
+"""`trainer predict`: labels for files and folders."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from trainer import files, terminal
+from trainer import run as runs
+from trainer.commands._restore import restore
+from trainer.data import pipeline
+from trainer.data.examples import Examples
+from trainer.data.sources.folder import SUFFIXES
+from trainer.errors import Failed, UserError
+from trainer.evaluation import predict
+
+
+def run(this: runs.Run, targets: Sequence[Path], out: Path | None) -> None:
+    """Prints label and probability of every picture; `out` also gets those of every class.
+
+    Raises: Failed at the end if pictures could not be decoded.
+    """
+    paths = _pictures(targets)
+    if out:
+        files.demand_writable(out, "--out")
+    trained = restore(this)
+    examples = Examples(
+        paths, np.zeros((len(paths), len(trained.classes)), np.uint8), trained.classes
+    )
+    faults = pipeline.Faults({}, [])
+    scores_NK, weights_N = predict.scores(
+        trained.model, pipeline.evaluation(examples, trained.config.data, faults)
+    )
+    known = [
+        (path, trained.classes[scores_K.argmax()], scores_K)
+        for path, scores_K, weight in zip(paths, scores_NK, weights_N, strict=False)
+        if weight
+    ]
+    width = max((len(path) for path, _, _ in known), default=0)
+    for path, label, scores_K in known:
+        terminal.say(f"{path:{width}}  {label}  {scores_K.max():.4f}")
+    if out:
+        rows = [
+            (path, label, f"{scores_K.max():.6f}", *(f"{score:.6f}" for score in scores_K))
+            for path, label, scores_K in known
+        ]
+        files.write_csv(out, ("path", "label", "probability", *trained.classes), rows)
+        terminal.say(f"written  {out}")
+    if faults.unreadable:
+        raise Failed(f"{len(faults.unreadable)} of {len(paths)} files could not be decoded")
+
+
+def _pictures(targets: Sequence[Path]) -> list[str]:
+    """The files as given, and the pictures at any depth below the folders, sorted."""
+    found: list[str] = []
+    for target in targets:
+        if target.is_dir():
+            below = sorted(
+                os.path.join(base, name)  # noqa: PTH118
+                for base, _, names in os.walk(target)
+                for name in names
+                if name.lower().endswith(SUFFIXES)
+            )
+            if not below:
+                raise UserError(str(target), "has no pictures", f"looked for {', '.join(SUFFIXES)}")
+            found += below
+        elif target.exists():
+            found.append(str(target))
+        else:
+            raise UserError(str(target), "no such file or folder")
+    return found

@@ -1,0 +1,28 @@
+"""The YAML file, described as data. Nothing here imports TensorFlow, Keras or numpy."""
+
+from typing import Annotated
+
+from pydantic import Field, PrivateAttr, Strict
+
+from trainer.config.base import Section
+from trainer.config.data import Data
+from trainer.config.export import Export, Onnx, SavedModel
+from trainer.config.model import Model
+from trainer.config.training import Training
+
+
+class Config(Section):
+    """A whole run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")  # the run's folder is named so
+    seed: int = Field(default=1, ge=0)
+    runs: str = "runs"  # the folder in which runs are kept
+    data: Data
+    model: Model
+    training: Training
+    export: Annotated[tuple[Export, ...], Strict(False)] = (
+        SavedModel(kind="saved_model"),
+        Onnx(kind="onnx"),
+    )
+    # Path in the config -> file:line; kept beside the data, so that equal configs are equal.
+    _places: dict[str, str] = PrivateAttr(default_factory=dict)

@@ -1,0 +1,92 @@
+"""pydantic's findings -> what the user reads: the path as written, the expectation, the value."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, get_args, get_type_hints
+
+from pydantic_core import ErrorDetails
+
+from trainer.config.base import Section
+from trainer.errors import UserError, received, suggestion
+
+
+def join(where: str, key: str) -> str:
+    """The path of a key inside the mapping at `where`."""
+    return f"{where}.{key}" if where else key
+
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "model_type": "a mapping of `key: value`",
+    "model_attributes_type": "a mapping of `key: value`",
+    "dict_type": "a mapping of `key: value`",
+}
+
+
+def humane(detail: ErrorDetails, section: type[Section], value: Any) -> UserError:
+    """One finding about `value`, the plain data that `section` refused."""
+    where = ""
+    keys = list(detail["loc"])
+    last = keys[-1] if detail["type"] in ("missing", "extra_forbidden") else None
+    for key in keys[:-1] if last is not None else keys:
+        if isinstance(key, int):
+            where, value = f"{where}[{key}]", value[key] if key < len(value) else None
+            continue
+        if isinstance(value, dict) and key not in value:
+            continue  # the tag of a union, which pydantic adds to its path
+        where, value = join(where, key), value[key]
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "missing":
+        return UserError(where, f"the key '{last}' is missing", f"add `{last}:`")
+    if kind == "extra_forbidden":
+        known = _known_keys(section, keys[:-1])
+        return UserError(
+            join(where, str(last)), f"unknown key '{last}'", suggestion(str(last), known)
+        )
+    if kind == "union_tag_not_found":
+        return UserError(where, "the key 'kind' is missing", "add `kind:`")
+    if kind == "union_tag_invalid":
+        tags = re.findall(r"'(\w+)'", context["expected_tags"])
+        return UserError(
+            join(where, "kind"),
+            f"unknown kind '{context['tag']}'",
+            suggestion(context["tag"], tags),
+        )
+    if kind == "value_error":
+        return UserError(where, str(context["error"]))
+    if kind == "literal_error":
+        return UserError(where, f"expected {context['expected']}, received {received(value)}")
+    if kind in ("too_short", "too_long"):
+        wanted = context.get("min_length", context.get("max_length"))
+        return UserError(where, f"expected a list of {wanted}, received {received(value)}")
+    expected = _EXPECTED.get(kind) or detail["msg"].removeprefix("Input should be ")
+    return UserError(where, f"expected {expected}, received {received(value)}")
+
+
+def _known_keys(section: type[Section], loc: Sequence[int | str]) -> set[str]:
+    """The keys of the section at pydantic's location (which names the tags of unions)."""
+    kind: Any = section
+    for key in loc:
+        if isinstance(key, int):
+            continue
+        members = _sections(kind)
+        tagged = [each for each in members if key in _tags(each)]
+        kind = tagged[0] if tagged else get_type_hints(members[0], include_extras=True).get(key)
+    return {key for each in _sections(kind) for key in each.model_fields}
+
+
+def _sections(kind: Any) -> list[type[Section]]:
+    """The sections that a type is made of: itself, the members of a union, the items of a list."""
+    if isinstance(kind, type) and issubclass(kind, Section):
+        return [kind]
+    return [section for part in get_args(kind) for section in _sections(part)]
+
+
+def _tags(section: type[Section]) -> tuple[Any, ...]:
+    hint = section.model_fields.get("kind")
+    return get_args(hint.annotation) if hint else ()

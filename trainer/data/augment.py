@@ -1,0 +1,92 @@
+"""The one module that knows albumentations."""
+
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import albumentations
+import numpy as np
+
+from trainer import objects
+from trainer.config.base import Call
+from trainer.errors import UserError
+
+# (pixels uint8 [H, W, 3], numpy generator, Python generator) -> pixels uint8 [H, W, 3]
+Augment = Callable[[np.ndarray, np.random.Generator, random.Random], np.ndarray]
+
+
+def build(calls: Sequence[Call], where: str = "data.augment") -> Augment:
+    """The transforms in order, as one function whose draws depend on the generators alone.
+
+    Every thread gets a pipeline of its own: a shared one mixes the draws of several pictures.
+    `set_random_state` hands one generator to all transforms; `set_random_seed` would give each the
+    same seed and so correlated draws.
+    """
+    _compose(calls, where)  # mistakes belong here, not into a thread
+    local = threading.local()
+
+    def augment(
+        pixels: np.ndarray, generator: np.random.Generator, python: random.Random
+    ) -> np.ndarray:
+        if not hasattr(local, "pipeline"):
+            local.pipeline = _compose(calls, where)
+        local.pipeline.set_random_state(generator, python)
+        return local.pipeline(image=pixels)["image"]
+
+    return augment
+
+
+def check(calls: Sequence[Call], image_size: tuple[int, int], where: str = "data.augment") -> None:
+    """Applies every transform to one picture of noise.
+
+    Raises: UserError when one does not fit RGB pictures or changes their size or type.
+    """
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (*image_size, 3), dtype=np.uint8)
+    for index, call in enumerate(calls):
+        here = f"{where}[{index}]"
+        for transform in _leaves(_compose([call], where, index)):
+            _check_one(transform, pixels, here)
+
+
+def _check_one(transform: Any, pixels: np.ndarray, where: str) -> None:
+    name = type(transform).__name__
+    transform.p = 1.0
+    for seed in range(8):  # RandomRotate90 turns a quarter in some draws only
+        transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        try:
+            result = transform(image=pixels.copy())["image"]
+        except Exception as error:
+            raise UserError(where, f"{name} fails on a picture: {error}") from None
+        if result.shape != pixels.shape:
+            sizes = [f"{height}x{width}" for height, width in (pixels.shape[:2], result.shape[:2])]
+            raise UserError(
+                where,
+                f"{name} changes the picture from {sizes[0]} to {sizes[1]} pixels (height x width)",
+                "pictures have data.image_size before and after augmentation; "
+                "RandomResizedCrop with that size zooms and keeps it",
+            )
+        if result.dtype != np.uint8:
+            raise UserError(
+                where,
+                f"{name} turns pixels into {result.dtype}; they stay uint8, 0 to 255",
+                "scale inside the model, as with Rescaling: {scale: 0.00392156862745098}",
+            )
+
+
+def _compose(calls: Sequence[Call], where: str, first: int = 0) -> Any:
+    transforms = [
+        objects.make(call, "albumentations", f"{where}[{index}]")
+        for index, call in enumerate(calls, start=first)
+    ]
+    return albumentations.Compose(transforms)
+
+
+def _leaves(transform: Any) -> Iterator[Any]:
+    """The single transforms inside OneOf, Sequential and their like."""
+    if hasattr(transform, "transforms"):
+        for inner in transform.transforms:
+            yield from _leaves(inner)
+    else:
+        yield transform

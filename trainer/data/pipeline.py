@@ -1,0 +1,147 @@
+"""Examples -> tf.data batches.
+
+A batch is (images uint8 [N, H, W, 3], labels float32 [N, K], weights float32 [N]): weight 0 marks a
+row that counts for nothing. N is the global batch size, always; K classes.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from trainer import terminal
+from trainer.config.data import Data
+from trainer.data import stream
+from trainer.data.augment import Augment
+from trainer.data.decode import decode
+from trainer.data.examples import Examples
+from trainer.errors import UserError
+
+PARALLEL_BATCHES = min(4, os.cpu_count() or 1)  # OpenCV lets go of the interpreter while it decodes
+PREFETCHED_BATCHES = 2
+MAX_UNREADABLE = 100  # in a row
+
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+class Faults(NamedTuple):
+    """What went wrong inside the pipeline's threads, where exceptions lose their type."""
+
+    unreadable: dict[str, str]  # path -> why it was left out
+    errors: list[UserError]
+
+
+def training(
+    examples: Examples, augment: Augment, spec: Data, seed: int, faults: Faults, start: int = 0
+) -> tf.data.Dataset:
+    """Endless batches of the stream, from step `start`; all weights are 1.
+
+    The place of a picture that cannot be decoded is taken by the next one of `examples`.
+    """
+    size, count = spec.batch_size, len(examples.paths)
+
+    def batch(step: int) -> Batch:
+        images, labels, weights = _empty(spec, len(examples.classes))
+        for row in range(size):
+            position = int(step) * size + row
+            index, pixels = _readable(examples, stream.example(seed, position, count), spec, faults)
+            images[row] = augment(pixels, *stream.generators(seed, position))
+            labels[row] = examples.labels_NK[index]
+        weights[:] = 1
+        return images, labels, weights
+
+    return _dataset(batch, range(start, 2**62), spec, len(examples.classes), faults)
+
+
+def evaluation(examples: Examples, spec: Data, faults: Faults) -> tf.data.Dataset:
+    """One pass in order. The last batch is filled with black rows of weight 0, and so is the row of
+    a picture that cannot be decoded: every batch feeds every replica."""
+    size, count = spec.batch_size, len(examples.paths)
+
+    def batch(step: int) -> Batch:
+        images, labels, weights = _empty(spec, len(examples.classes))
+        for row, index in enumerate(range(int(step) * size, min((int(step) + 1) * size, count))):
+            pixels = _pixels(examples.paths[index], spec, faults)
+            if pixels is not None:
+                images[row], labels[row], weights[row] = pixels, examples.labels_NK[index], 1
+        return images, labels, weights
+
+    return _dataset(batch, range(-(-count // size)), spec, len(examples.classes), faults)
+
+
+@contextmanager
+def reported(faults: Faults) -> Iterator[None]:
+    """Around whatever reads the batches: the first error of a thread comes out as itself."""
+    try:
+        yield
+    except tf.errors.OpError:
+        if faults.errors:
+            raise faults.errors[0] from None
+        raise
+
+
+def _readable(examples: Examples, index: int, spec: Data, faults: Faults) -> tuple[int, np.ndarray]:
+    count = len(examples.paths)
+    for other in range(index, index + min(count, MAX_UNREADABLE)):
+        pixels = _pixels(examples.paths[other % count], spec, faults)
+        if pixels is not None:
+            return other % count, pixels
+    raise UserError(
+        "data.source",
+        f"{min(count, MAX_UNREADABLE)} pictures in a row cannot be decoded, "
+        f"the first is {examples.paths[index]}: {faults.unreadable[examples.paths[index]]}",
+        "look at the files: is this a folder of pictures?",
+    )
+
+
+def _pixels(path: str, spec: Data, faults: Faults) -> np.ndarray | None:
+    """The picture, or None if it cannot be decoded: warned of once, counted in `faults`."""
+    try:
+        return decode(Path(path).read_bytes(), spec.image_size)
+    except (OSError, ValueError) as error:
+        if path not in faults.unreadable:
+            faults.unreadable[path] = getattr(error, "strerror", None) or str(error)
+            terminal.warn(f"{path} is left out: {faults.unreadable[path]}")
+        return None
+
+
+def _empty(spec: Data, classes: int) -> Batch:
+    return (
+        np.zeros((spec.batch_size, *spec.image_size, 3), np.uint8),
+        np.zeros((spec.batch_size, classes), np.float32),
+        np.zeros((spec.batch_size,), np.float32),
+    )
+
+
+def _dataset(
+    batch: Callable[[int], Batch], steps: range, spec: Data, classes: int, faults: Faults
+) -> tf.data.Dataset:
+    shapes = [array.shape for array in _empty(spec, classes)]
+
+    def guarded(step: int) -> Batch:
+        try:
+            return batch(step)
+        except UserError as error:
+            faults.errors.append(error)
+            raise
+
+    def load(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        # One call per batch, not per picture: a quarter cheaper. stateful=False keeps the calls
+        # parallel under op determinism; the step is the only input, so nothing is lost.
+        tensors = tf.numpy_function(
+            guarded, [step], (tf.uint8, tf.float32, tf.float32), stateful=False
+        )
+        return tuple(tf.ensure_shape(*pair) for pair in zip(tensors, shapes, strict=True))
+
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return (
+        tf.data.Dataset.range(steps.start, steps.stop)
+        .map(load, num_parallel_calls=PARALLEL_BATCHES, deterministic=True)
+        .prefetch(PREFETCHED_BATCHES)
+        .with_options(options)
+    )

@@ -1,0 +1,1 @@
+"""One file per `data.source.kind`, each with `read(source) -> Examples`."""

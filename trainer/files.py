@@ -1,0 +1,84 @@
+"""Files that are whole or not there: what is half-written never has its final name."""
+
+import csv
+import errno
+import json
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import UserError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a path beside `path` to write a file or folder to; it takes the place of `path` when
+    the block ends well and vanishes when it does not.
+
+    Raises: UserError when the place is not writable.
+    """
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        if path.is_dir():
+            aside = partial.with_suffix(".old")
+            path.rename(aside)
+            partial.rename(path)
+            shutil.rmtree(aside)
+        else:
+            partial.replace(path)
+    except OSError as error:
+        raise not_writable(path, error) from None
+    finally:
+        if partial.parent.is_dir():
+            remove(partial)
+
+
+def not_writable(path: Path, error: OSError, where: str = "") -> UserError:
+    """The error for an output that cannot be written."""
+    problem = f"{path} cannot be written: {error.strerror or error}"
+    return UserError(where, problem, "choose another place or make it writable")
+
+
+def demand_writable(path: Path, where: str) -> None:
+    """Raises UserError now rather than after the work."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder")
+        with tempfile.NamedTemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise not_writable(path, error, where) from None
+
+
+def remove(path: Path) -> None:
+    """The file or folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """The text as UTF-8, atomically."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """The value as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A header and rows, atomically."""
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)

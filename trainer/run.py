@@ -1,0 +1,185 @@
+"""A run is a folder. The only file that knows what lies where in it."""
+
+import json
+import os
+import platform
+import subprocess
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from trainer import files
+from trainer.config import Config
+from trainer.config.load import dump, load
+from trainer.errors import UserError
+
+PACKAGES = ("tensorflow", "keras", "numpy", "albumentations", "opencv-python-headless", "onnx")
+
+
+class Run(NamedTuple):
+    """`runs/<name>/<time>/`."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved config: fitting it again repeats the run."""
+        return self.folder / "config.yaml"
+
+    @property
+    def classes(self) -> Path:
+        """One name per line, in the order of the scores."""
+        return self.folder / "classes.txt"
+
+    @property
+    def split(self) -> Path:
+        """Which picture is on which side: path, label, split."""
+        return self.folder / "split.csv"
+
+    @property
+    def history(self) -> Path:
+        """The logs of each epoch."""
+        return self.folder / "history.csv"
+
+    @property
+    def metrics(self) -> Path:
+        """The evaluation on the test split."""
+        return self.folder / "metrics.json"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, commit, machine."""
+        return self.folder / "environment.json"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint of the last finished epoch."""
+        return self.folder / "checkpoints" / "last.keras"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the best epoch."""
+        return self.folder / "checkpoints" / "best.keras"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files."""
+        return self.folder / "tensorboard"
+
+    @property
+    def export(self) -> Path:
+        """What leaves the project."""
+        return self.folder / "export"
+
+
+def create(config: Config) -> Run:
+    """A new run's folder with its config; `latest` beside it points at it.
+
+    Raises: UserError at `runs` if the place is not writable.
+    """
+    parent = Path(config.runs) / config.name
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = parent / stamp
+        number = 1
+        while folder.exists():  # two runs in one second
+            number += 1
+            folder = parent / f"{stamp}_{number}"
+        folder.mkdir()
+        link = parent / f".latest.{uuid.uuid4().hex[:8]}"
+        link.symlink_to(folder.name)
+        link.replace(parent / "latest")
+    except OSError as error:
+        raise files.not_writable(parent, error, "runs") from None
+    run = Run(folder)
+    files.write_text(run.config, dump(config))
+    files.write_json(run.environment, _environment())
+    return run
+
+
+def latest(config: Config) -> Run:
+    """The newest run of a config's name. Raises UserError if there is none."""
+    parent = Path(config.runs) / config.name
+    link = parent / "latest"
+    if not (link / "config.yaml").is_file():
+        raise UserError("", f"no run in {parent} yet", "start one with trainer fit")
+    return _real(link)
+
+
+def is_run(target: str) -> bool:
+    """Whether the text names a run or a config rather than a picture."""
+    return target.endswith((".yaml", ".yml")) or (Path(target) / "config.yaml").is_file()
+
+
+def find(target: str | None = None) -> Run:
+    """The run that is meant: its folder, a config (its latest run), or None (the latest of all).
+
+    Raises: UserError if there is none.
+    """
+    if target is None:
+        every = [path.parent for path in Path("runs").glob("*/*/config.yaml")]
+        every = sorted(
+            (path for path in every if not path.is_symlink()), key=lambda path: path.name
+        )
+        if not every:
+            hint = "start one with trainer fit, or give the folder of a run"
+            raise UserError("", f"no run in {Path('runs').absolute()} yet", hint)
+        return Run(every[-1])
+    path = Path(target)
+    if path.suffix in (".yaml", ".yml"):
+        return latest(load(path))
+    if not (path / "config.yaml").is_file():
+        problem = "is no run: it has no config.yaml" if path.is_dir() else "no such run"
+        raise UserError(target, problem, "give a folder such as runs/rps/latest, or a config")
+    return _real(path)
+
+
+def _real(path: Path) -> Run:
+    """The run behind `latest`."""
+    return Run(path.parent / path.readlink() if path.is_symlink() else path)
+
+
+def write_classes(run: Run, classes: tuple[str, ...]) -> None:
+    """Keeps the class names, in the order of the scores."""
+    files.write_text(run.classes, "".join(f"{name}\n" for name in classes))
+
+
+def read_classes(run: Run) -> tuple[str, ...]:
+    """The class names, in the order of the scores."""
+    return tuple(run.classes.read_text(encoding="utf-8").splitlines())
+
+
+def write_history(run: Run, history: Sequence[Mapping[str, float]], columns: Sequence[str]) -> None:
+    """One row per epoch, counted from 1."""
+    rows = [[number, *(row[name] for name in columns)] for number, row in enumerate(history, 1)]
+    files.write_csv(run.history, ("epoch", *columns), rows)
+
+
+def read_json(path: Path) -> Any:
+    """What `files.write_json` wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "trainer": metadata.version("keras-image-trainer"),
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the working directory, where the config usually lives."""
+    try:
+        command = ["git", "rev-parse", "HEAD"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=5)
+        return done.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

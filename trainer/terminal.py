@@ -1,0 +1,109 @@
+"""The terminal: text, tables, progress. The only file that imports rich.
+
+On a terminal progress is a live bar; anywhere else (a pipe, a log file) it is plain lines.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+PLAIN_SECONDS = 30  # between two plain lines of one piece of work
+
+# A pipe has no width: wide enough that no table is folded there.
+_width = None if sys.stdout.isatty() else 160
+console = Console(width=_width, highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(text: str = "", style: str | None = None) -> None:
+    """One line to standard output."""
+    console.print(text, style=style, markup=False)
+
+
+def warn(text: str) -> None:
+    """One line to standard error, above a live bar if there is one."""
+    target = console if console.is_terminal else errors
+    target.print(f"warning: {text}", style="yellow", markup=False)
+
+
+def fail(text: str) -> None:
+    """An error, to standard error."""
+    errors.print(f"error: {text}", style="red", markup=False)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table; columns whose cells are numbers stand to the right."""
+    say(title, style="bold")  # rich would fold it to the width of the table
+    grid = Table()
+    for index, name in enumerate(columns):
+        right = all(str(row[index]).strip(" %-.,0123456789()e") == "" for row in rows)
+        grid.add_column(name, justify="right" if right and rows else "left")
+    for row in rows:
+        grid.add_row(*map(str, row))
+    console.print(grid, soft_wrap=False)
+
+
+Tick = Callable[[int, str], None]
+
+
+@contextmanager
+def progress(total: int, what: str, unit: str) -> Iterator[Tick]:
+    """A bar over `total` units; yields `tick(done, note)`, `done` counted from the start.
+
+    The bar vanishes at the end: what is worth keeping is said by the caller.
+    """
+    if not console.is_terminal:
+        yield _plain(total, what, unit)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn(f"{unit}  {{task.fields[note]}}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=console, transient=True, refresh_per_second=4) as bar:
+        task = bar.add_task(what, total=total, note="")
+        yield lambda done, note: bar.update(task, completed=done, note=note)
+
+
+def _plain(total: int, what: str, unit: str) -> Tick:
+    said = time.monotonic()
+
+    def tick(done: int, note: str) -> None:
+        nonlocal said
+        if time.monotonic() - said >= PLAIN_SECONDS:
+            said = time.monotonic()
+            say(f"{what}  {done}/{total} {unit}  {note}".rstrip())
+
+    return tick
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Drops what native code writes to standard error; said after all if the block fails.
+
+    TensorFlow's import writes six lines about oneDNN and CUDA there, whatever its log level.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            sink.seek(0)
+            os.write(kept, sink.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

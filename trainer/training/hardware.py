@@ -1,0 +1,44 @@
+"""Seeds, precision and strategy: the only place that sets them."""
+
+import keras
+import tensorflow as tf
+
+from trainer.config.training import Training
+from trainer.errors import UserError
+
+
+def prepare(spec: Training, seed: int) -> tf.distribute.Strategy:
+    """Seeds every generator, sets the precision, and gives the strategy to build and train under.
+
+    `auto` mirrors over the GPUs when there are several; otherwise one device works plainly.
+    """
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)  # others use this machine too
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(spec.precision)
+    several = len(tf.config.list_logical_devices("GPU")) > 1
+    if spec.strategy == "mirrored" or (spec.strategy == "auto" and several):
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def described(strategy: tf.distribute.Strategy, spec: Training) -> str:
+    """One line for the user: what the run works on."""
+    gpus = len(tf.config.list_logical_devices("GPU"))
+    device = f"{gpus} GPU{'s' * (gpus != 1)}" if gpus else "CPU"
+    replicas = strategy.num_replicas_in_sync
+    name = "single" if strategy is tf.distribute.get_strategy() else "mirrored"
+    return (
+        f"{device}, strategy {name} ({replicas} replica{'s' * (replicas != 1)}), {spec.precision}"
+    )
+
+
+def demand_full_replicas(strategy: tf.distribute.Strategy, batch_size: int) -> None:
+    """Raises UserError if a replica would get no picture: TensorFlow's kernels fail or give NaN."""
+    replicas = strategy.num_replicas_in_sync
+    if batch_size < replicas:
+        raise UserError(
+            "data.batch_size",
+            f"{batch_size} pictures per step cannot feed {replicas} replicas",
+            f"write at least {replicas}, or training.strategy: single",
+        )

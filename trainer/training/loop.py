@@ -1,0 +1,167 @@
+"""The training loop: one path for one device and for MirroredStrategy.
+
+The loss of a step is the sum over all replicas of loss times weight, divided by the sum over all
+replicas of the weights. So any number of replicas, evenly filled or not, computes the same step,
+and rows of weight 0 count for nothing. `keras.Model.fit` divides per replica instead.
+
+N batch of one replica, H, W, C image, K classes.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from trainer.training.objective import Objective
+
+Logs = dict[str, Any]
+Step = Callable[[Any], Logs]
+
+
+def train(
+    model: keras.Model,
+    objective: Objective,
+    strategy: tf.distribute.Strategy,
+    training: tf.data.Dataset,
+    validation: tf.data.Dataset,
+    *,
+    epochs: int,
+    steps: int,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+    first_epoch: int = 0,
+) -> dict[str, list[float]]:
+    """Trains for epochs of so many steps, validating after each; returns the history.
+
+    Args:
+        model: built under the strategy's scope, compiled by `objective.build`.
+        training: endless global batches of (images uint8 [.., H, W, C], labels [.., K], weights);
+            it starts where `first_epoch` starts.
+        validation: finite, of the same form.
+        callbacks: Keras's own or the user's. Epoch logs hold the metrics, `val_` ones too,
+            `learning_rate` and `images_per_second`.
+    """
+    step = _train_step(model, objective, strategy)
+    test = _test_step(model, objective, strategy)
+    batches = iter(strategy.experimental_distribute_dataset(training))
+    validation = strategy.experimental_distribute_dataset(validation)
+    batch_size = training.element_spec[2].shape[0]
+    model.stop_training = False
+    model.train_function = step  # keras.callbacks.TensorBoard draws its graph
+    listeners = keras.callbacks.CallbackList(
+        list(callbacks), add_history=True, model=model, epochs=epochs, steps=steps, verbose=0
+    )
+    listeners.on_train_begin()
+    for epoch in range(first_epoch, epochs):
+        listeners.on_epoch_begin(epoch)
+        logs = _epoch(step, batches, steps, batch_size, objective, listeners)
+        logs |= {
+            f"val_{k}": v for k, v in _validate(test, validation, objective, listeners).items()
+        }
+        logs["learning_rate"] = float(objective.optimizer.learning_rate)
+        listeners.on_epoch_end(epoch, logs)
+        if model.stop_training:
+            break
+    listeners.on_train_end()
+    return model.history.history
+
+
+def _epoch(
+    step: Step,
+    batches: Any,
+    steps: int,
+    batch_size: int,
+    objective: Objective,
+    listeners: keras.callbacks.CallbackList,
+) -> Logs:
+    _reset(objective)
+    start, done = time.perf_counter(), 0
+    for number in range(steps):
+        listeners.on_train_batch_begin(number)
+        logs = step(next(batches))
+        listeners.on_train_batch_end(number, logs)
+        done = number + 1
+        if listeners.model.stop_training:
+            break
+    results = _results(objective)
+    return results | {"images_per_second": done * batch_size / (time.perf_counter() - start)}
+
+
+def _validate(
+    test: Callable[[Any], None],
+    batches: Any,
+    objective: Objective,
+    listeners: keras.callbacks.CallbackList,
+) -> Logs:
+    _reset(objective)
+    listeners.on_test_begin()
+    for number, batch in enumerate(batches):
+        listeners.on_test_batch_begin(number)
+        test(batch)
+        listeners.on_test_batch_end(number)
+    results = _results(objective)
+    listeners.on_test_end(results)
+    return results
+
+
+def _train_step(model: keras.Model, objective: Objective, strategy: tf.distribute.Strategy) -> Step:
+    variables = model.trainable_variables
+
+    def on_replica(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> None:
+        everyone = tf.distribute.get_replica_context().all_reduce("SUM", tf.reduce_sum(weights))
+        with tf.GradientTape() as tape:
+            scores = tf.cast(model(tf.cast(images, tf.float32), training=True), tf.float32)
+            losses_N = objective.loss(labels, scores)
+            penalty = tf.add_n(model.losses) if model.losses else tf.constant(0.0)
+            mean = tf.math.divide_no_nan(tf.reduce_sum(losses_N * weights), everyone)
+            # The optimizer sums the gradients of all replicas: each adds its part of the penalty.
+            loss = mean + penalty / strategy.num_replicas_in_sync
+            loss = objective.optimizer.scale_loss(loss)
+        gradients = tape.gradient(loss, variables)
+        objective.optimizer.apply(gradients, variables)
+        _update(objective, losses_N + penalty, labels, scores, weights)
+
+    @tf.function(reduce_retracing=True)
+    def step(batch: Any) -> Logs:
+        strategy.run(on_replica, args=batch)
+        return _results(objective)
+
+    return step
+
+
+def _test_step(
+    model: keras.Model, objective: Objective, strategy: tf.distribute.Strategy
+) -> Callable[[Any], None]:
+    def on_replica(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> None:
+        scores = tf.cast(model(tf.cast(images, tf.float32), training=False), tf.float32)
+        penalty = tf.add_n(model.losses) if model.losses else tf.constant(0.0)
+        _update(objective, objective.loss(labels, scores) + penalty, labels, scores, weights)
+
+    @tf.function(reduce_retracing=True)
+    def step(batch: Any) -> None:
+        strategy.run(on_replica, args=batch)
+
+    return step
+
+
+def _update(
+    objective: Objective,
+    losses_N: tf.Tensor,
+    labels_NK: tf.Tensor,
+    scores_NK: tf.Tensor,
+    weights_N: tf.Tensor,
+) -> None:
+    mean, *metrics = objective.metrics
+    mean.update_state(losses_N, sample_weight=weights_N)
+    for metric in metrics:
+        metric.update_state(labels_NK, scores_NK, sample_weight=weights_N)
+
+
+def _results(objective: Objective) -> Logs:
+    return {metric.name: metric.result() for metric in objective.metrics}
+
+
+def _reset(objective: Objective) -> None:
+    for metric in objective.metrics:
+        metric.reset_state()

@@ -1,0 +1,103 @@
+"""What training minimises and how: loss, optimizer and metrics, made under the strategy's scope."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from trainer import objects
+from trainer.config.training import Training
+from trainer.errors import UserError
+
+# Keras applies these per replica, before the gradients are summed: silently another training.
+# Accumulation and EMA fail inside any strategy (keras issue 20582).
+NOT_MIRRORED = ("clipnorm", "clipvalue", "global_clipnorm", "gradient_accumulation_steps")
+
+
+class Objective(NamedTuple):
+    """N batch, K classes."""
+
+    loss: Any  # (labels [N, K], scores [N, K]) -> [N], not reduced
+    optimizer: keras.Optimizer
+    metrics: tuple[keras.Metric, ...]  # the first one is the mean loss
+
+
+def build(
+    spec: Training, model: keras.Model, values: Mapping[str, int], strategy: tf.distribute.Strategy
+) -> Objective:
+    """Makes the parts and compiles the model with them, so that callbacks and whoever loads a
+    checkpoint find an ordinary Keras model.
+
+    Args:
+        values: what $classes, $steps_per_epoch and $total_steps stand for.
+    """
+    with strategy.scope():
+        optimizer = objects.make(spec.optimizer, "keras.optimizers", "training.optimizer", values)
+        _demand_exact(optimizer, spec, strategy)
+        if spec.precision == "mixed_float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        model.compile(optimizer, _loss(spec, values))
+        optimizer.build(model.trainable_variables)
+        loss = _loss(spec, values)
+        if isinstance(loss, keras.Loss):
+            loss.reduction = "none"  # the loop divides by the weights of all replicas
+        metrics = (
+            keras.metrics.Mean(name="loss"),
+            *(
+                objects.make(call, "keras.metrics", f"training.metrics[{index}]", values)
+                for index, call in enumerate(spec.metrics)
+            ),
+        )
+    objective = Objective(loss, optimizer, metrics)
+    _build_metrics(objective, model.output_shape[-1], strategy)
+    return objective
+
+
+def names(objective: Objective) -> list[str]:
+    """What an epoch's logs hold, in the order to show them."""
+    plain = [metric.name for metric in objective.metrics]
+    return [*plain, *(f"val_{name}" for name in plain), "learning_rate"]
+
+
+def _loss(spec: Training, values: Mapping[str, int]) -> Any:
+    return objects.make(spec.loss, "keras.losses", "training.loss", values)
+
+
+def _build_metrics(objective: Objective, classes: int, strategy: tf.distribute.Strategy) -> None:
+    """F1Score and its like make their variables at the first update; inside the step's graph that
+    fails with several replicas, so they see one row of weight 0 now."""
+
+    def update() -> None:
+        row = tf.zeros((1, classes))
+        for metric in objective.metrics[1:]:
+            metric.update_state(row, row, sample_weight=tf.zeros((1,)))
+
+    with strategy.scope():
+        try:
+            strategy.run(update)
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                "training.metrics", f"does not take labels [N, {classes}]: {error}"
+            ) from None
+        for metric in objective.metrics:
+            metric.reset_state()
+
+
+def _demand_exact(
+    optimizer: keras.Optimizer, spec: Training, strategy: tf.distribute.Strategy
+) -> None:
+    where = f"training.optimizer.{spec.optimizer.name}"
+    if getattr(optimizer, "use_ema", False):
+        raise UserError(
+            f"{where}.use_ema",
+            "averaged weights are not supported: checkpoints would hold the others",
+            "remove use_ema",
+        )
+    for name in NOT_MIRRORED:
+        if strategy.num_replicas_in_sync > 1 and getattr(optimizer, name, None):
+            raise UserError(
+                f"{where}.{name}",
+                f"{strategy.num_replicas_in_sync} replicas would not train as one device does",
+                "remove it, or write training.strategy: single",
+            )

@@ -106,7 +106,7 @@ def latest(config: Config) -> Run:
     parent = Path(config.runs) / config.name
     link = parent / "latest"
     if not (link / "config.yaml").is_file():
-        raise UserError("", f"no run in {parent} yet", "start one with trainer fit")
+        raise UserError("name", f"no run in {parent} yet", "start one with trainer fit")
     return _real(link)
 
 

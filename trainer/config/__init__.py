@@ -24,5 +24,5 @@ class Config(Section):
         SavedModel(kind="saved_model"),
         Onnx(kind="onnx"),
     )
-    # Path in the config -> file:line; kept beside the data, so that equal configs are equal.
+    # Path in the config -> file:line, for errors that show after loading; no part of the dump.
     _places: dict[str, str] = PrivateAttr(default_factory=dict)

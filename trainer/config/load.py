@@ -296,6 +296,7 @@ def _nearest(where: str, places: dict[str, str]) -> str:
 def _located(error: UserError, places: dict[str, str]) -> UserError:
     """The error with the place of its config path."""
     nearest = _nearest(error.where, places)
-    if error.place or (not nearest and error.where.partition(".")[0] not in Config.model_fields):
+    section = error.where.partition(".")[0]
+    if error.place or (section and not nearest and section not in Config.model_fields):
         return error  # not about the config: a file, say
     return UserError(error.where, error.problem, error.hint, places[nearest])

@@ -64,6 +64,10 @@ def humane(detail: ErrorDetails, section: type[Section], value: Any) -> UserErro
     if kind in ("too_short", "too_long"):
         wanted = context.get("min_length", context.get("max_length"))
         return UserError(where, f"expected a list of {wanted}, received {received(value)}")
+    if kind == "string_pattern_mismatch":
+        return UserError(
+            where, f"expected text that matches {context['pattern']}, received {received(value)}"
+        )
     expected = _EXPECTED.get(kind) or detail["msg"].removeprefix("Input should be ")
     return UserError(where, f"expected {expected}, received {received(value)}")
 

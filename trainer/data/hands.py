@@ -11,6 +11,7 @@ Canvas coordinates: pixels, x to the right, y downwards, z towards the viewer.
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -19,7 +20,8 @@ import numpy as np
 CLASSES = ("paper", "rock", "scissors")
 
 _OVERSAMPLING = 2
-_PAPER = np.float32(-1e4)  # the relief where there is no hand
+_PAPER = np.float32(-1e6)  # the relief where there is no hand, below any limb
+_FOREARM = 2  # limbs, side by side since it is broader than thick
 _ARM_LENGTH = 5.0  # leaves the picture at any size and tilt of the hand
 
 # Index to little finger: knuckle (x, y), lengths of the three phalanges, radius at the knuckle.
@@ -121,12 +123,12 @@ def draw(label: str, generator: np.random.Generator, size: int) -> np.ndarray:
         (_mask(relief, _PALM_LINES, view, filled=False), tone * _FURROW),
     ]
     if generator.random() < 0.4:
-        sleeve = _dress(relief, palm[:2], view, generator)
+        sleeve = _dress(relief, palm[:_FOREARM], view, generator)
         painted.append((sleeve, generator.uniform(20, 240, 3)))
-    cover = _shrink(relief > _PAPER, size)
+    cover = _shrink(relief > _PAPER, size)[..., None]
     hand = np.full((size, size, 3), tone, np.float32)
     for mask, colour in painted:
-        hand += _shrink(mask, size) * (colour.astype(np.float32) - hand)
+        hand += _shrink(mask, size)[..., None] * (colour.astype(np.float32) - hand)
     hand *= _light(relief, view, size, generator)
     ground = _background(size, tone, generator)
     if generator.random() < 0.5:
@@ -152,7 +154,7 @@ def _hand(
         folded = joints[3, 2] > 0.2
         radii = [radius * girth * share * (1.1 if folded else 1.0) for share in _THINNING]
         limbs += _chain(joints, radii)
-        if folded:  # flesh fills the ring
+        if folded:  # the flesh of a bent finger leaves no hole in the middle
             limbs.append(_Limb(joints[3], (joints[0] + joints[1]) / 2, (radii[0], radii[0]), 0.0))
         nails.append(_nail(joints, np.array([1.0, 0.0, 0.0]), radii[-1]))
     limbs += _chain(thumb[1:], _THUMB_RADII[1:])
@@ -194,7 +196,7 @@ def _palm(
     sideways, raised = generator.normal(0, 0.15, 2)
     elbow = _ARM_LENGTH * np.array([sideways, -1.0, raised])
     limbs = []
-    for x in (-0.11, 0.11):
+    for x in np.linspace(-0.11, 0.11, _FOREARM):
         wrist = np.array([x, 0.0, 0.0])
         limbs.append(_Limb(wrist, wrist + elbow + (3 * x, 0, 0), (0.17, 0.4), 0.15))
     for knuckle in (joints[0] for joints in fingers):
@@ -208,7 +210,7 @@ def _palm(
     ):
         limbs.append(_Limb(np.asarray(start), np.asarray(end), radii, 0.1))
     webs = [joints[0] + 0.25 * (joints[1] - joints[0]) for joints in fingers]
-    for one, other in zip(webs, webs[1:], strict=False):
+    for one, other in pairwise(webs):
         limbs.append(_Limb(one, other, (0.075, 0.075), 0.03))
     return limbs
 
@@ -242,25 +244,16 @@ def _place(label: str, limbs: list[_Limb], side: int, generator: np.random.Gener
     elif pick > (0.8 if label == "rock" else 0.6):
         roll += 180
         tilt += 15 if label == "rock" else 0
-    turn = _rotation(2, generator.uniform(0, 360)) @ _rotation(0, tilt) @ _rotation(1, roll)
-    turn = np.diag([generator.choice([-1.0, 1.0]), -1.0, 1.0]) @ turn
-    points = np.array([limb.end for limb in limbs[2:]]) @ turn.T
+    turn = np.diag([generator.choice([-1.0, 1.0]), -1.0, 1.0])  # left or right hand
+    for axis, degrees in ((2, generator.uniform(0, 360)), (0, tilt), (1, roll)):
+        turn = turn @ cv2.Rodrigues(np.radians(degrees) * np.eye(3)[axis])[0]
+    points = np.array([limb.end for limb in limbs[_FOREARM:]]) @ turn.T
     low, high = points.min(0) - 0.12, points.max(0) + 0.12
     room = generator.uniform(0.5, 0.75) if label == "rock" else generator.uniform(0.65, 0.92)
-    scale = room * side / (high - low)[:2].max()
+    scale = float(room * side / (high - low)[:2].max())
     slack = (side - scale * (high - low)) / 2
     shift = side / 2 - scale * (high + low) / 2 + slack * generator.uniform(-0.8, 0.8, 3)
     return _View(turn, scale, shift)
-
-
-def _rotation(axis: int, degrees: float) -> np.ndarray:
-    """Rotation about a coordinate axis [3, 3]."""
-    first, second = (axis + 1) % 3, (axis + 2) % 3
-    matrix = np.eye(3)
-    matrix[first, first] = matrix[second, second] = np.cos(np.radians(degrees))
-    matrix[second, first] = np.sin(np.radians(degrees))
-    matrix[first, second] = -matrix[second, first]
-    return matrix
 
 
 def _raise(relief: np.ndarray, limb: _Limb, view: _View) -> None:
@@ -315,9 +308,8 @@ def _soften(relief: np.ndarray, size: int, reach: float) -> None:
 
 def _skin_tone(generator: np.random.Generator) -> np.ndarray:
     """RGB [3], 0 to 255."""
-    position = generator.uniform(0, len(_SKIN) - 1)
-    steps = np.arange(len(_SKIN))
-    tone = np.array([np.interp(position, steps, channel) for channel in _SKIN.T])
+    darkness = generator.uniform(0, len(_SKIN) - 1)
+    tone = [np.interp(darkness, range(len(_SKIN)), channel) for channel in _SKIN.T]
     return np.clip(tone + generator.normal(0, 5, 3), 0, 255).astype(np.float32)
 
 
@@ -341,17 +333,17 @@ def _dress(
     relief: np.ndarray, arm: list[_Limb], view: _View, generator: np.random.Generator
 ) -> np.ndarray:
     """Put a sleeve over the forearm, in place, and say where: bool [side, side]."""
-    start, end = ((arm[0][at] + arm[1][at]) / 2 for at in (0, 1))
+    start = np.mean([limb.start for limb in arm], axis=0)
+    end = np.mean([limb.end for limb in arm], axis=0)
     cuff = start + generator.uniform(0.05, 0.13) * (end - start)
     bare = relief.copy()
     _raise(relief, _Limb(cuff, end, (generator.uniform(0.36, 0.44), 0.9), 0.0, cut=True), view)
     return relief > bare
 
 
-def _shrink(mask: np.ndarray, size: int) -> np.ndarray:
-    """Share of each pixel of the picture that a mask covers; float32 [size, size, 1], 0 to 1."""
-    shares = cv2.resize(mask.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
-    return shares[..., None]
+def _shrink(canvas: np.ndarray, size: int) -> np.ndarray:
+    """The mean of the canvas [side, side] in each pixel of the picture; float32 [size, size]."""
+    return cv2.resize(canvas.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
 
 
 def _light(
@@ -359,8 +351,7 @@ def _light(
 ) -> np.ndarray:
     """Light from one side, with dark hollows; float32 [size, size, 3], 0 to 1."""
     # A bottom near the hand keeps its heights exact in the sums of the blur.
-    solid = np.maximum(relief - np.float32(view.shift[2]), np.float32(-view.scale))
-    solid = cv2.resize(solid, (size, size), interpolation=cv2.INTER_AREA)
+    solid = _shrink(np.maximum(relief - np.float32(view.shift[2]), -view.scale), size)
     right, down = (cv2.Sobel(solid, -1, x, 1 - x, scale=0.125 / _OVERSAMPLING) for x in (1, 0))
     upright = 1 / np.sqrt(1 + right**2 + down**2)
     angle, lean = generator.uniform(0, 2 * math.pi), generator.uniform(0.2, 0.6)

@@ -1,0 +1,118 @@
+"""Bytes -> upright RGB pixels, by pictures whose pixels are known."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainer.data.decode import decode, resize
+
+RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (90, 90, 90)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def rgb() -> Image.Image:
+    """Two rows of four: red above green, the last column blue."""
+    pixels = np.zeros((2, 4, 3), np.uint8)
+    pixels[0], pixels[1], pixels[:, 3] = RED, GREEN, BLUE
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "WEBP"])
+def test_every_lossless_format(kind: str) -> None:
+    options = {"lossless": True} if kind == "WEBP" else {}
+    pixels = decode(encoded(rgb(), kind, **options), (2, 4))
+    assert pixels.dtype == np.uint8
+    assert np.array_equal(pixels, np.asarray(rgb()))
+
+
+@pytest.mark.parametrize("color", [RED, GREEN, BLUE, GREY])
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+def test_jpeg(mode: str, color: tuple[int, int, int]) -> None:
+    image = Image.new("RGB", (16, 16), color).convert(mode)
+    pixels = decode(encoded(image, "JPEG", quality=95), (16, 16))
+    assert np.abs(pixels.astype(int) - color).max() <= 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_every_exif_orientation_comes_out_upright(orientation: int, kind: str) -> None:
+    upright = Image.fromarray(np.kron(np.asarray(rgb()), np.ones((16, 16, 1), np.uint8)))
+    stored = {
+        1: lambda i: i,
+        2: lambda i: i.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        3: lambda i: i.transpose(Image.Transpose.ROTATE_180),
+        4: lambda i: i.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+        5: lambda i: i.transpose(Image.Transpose.TRANSPOSE),
+        6: lambda i: i.transpose(Image.Transpose.ROTATE_90),
+        7: lambda i: i.transpose(Image.Transpose.TRANSVERSE),
+        8: lambda i: i.transpose(Image.Transpose.ROTATE_270),
+    }[orientation](upright)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = decode(encoded(stored, kind, exif=exif, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {})), (32, 64))
+    centres = pixels[8::16, 8::16].astype(int)
+    assert np.abs(centres - np.asarray(rgb())).max() <= 12
+
+
+def test_grey_palette_one_bit_and_alpha_become_rgb() -> None:
+    grey = Image.new("L", (4, 4), 77)
+    assert (decode(encoded(grey), (4, 4)) == 77).all()
+    assert np.array_equal(decode(encoded(rgb().convert("P", palette=Image.Palette.ADAPTIVE)), (2, 4)), np.asarray(rgb()))
+    assert np.array_equal(decode(encoded(rgb().convert("P", palette=Image.Palette.ADAPTIVE), "BMP"), (2, 4)), np.asarray(rgb()))
+    assert (decode(encoded(Image.new("1", (4, 4), 1)), (4, 4)) == 255).all()
+    alpha = rgb().copy()
+    alpha.putalpha(100)
+    assert np.array_equal(decode(encoded(alpha), (2, 4)), np.asarray(rgb()))
+    assert (decode(encoded(Image.new("LA", (4, 4), (77, 10))), (4, 4)) == 77).all()
+
+
+def test_sixteen_bits_become_eight() -> None:
+    grey = Image.fromarray(np.full((4, 4), 128 * 257, np.uint16))
+    assert np.abs(decode(encoded(grey), (4, 4)).astype(int) - 128).max() <= 1
+
+
+def test_the_first_frame_of_an_animation() -> None:
+    frames = [Image.new("RGB", (4, 4), RED), Image.new("RGB", (4, 4), GREEN)]
+    for kind in ("GIF", "WEBP", "PNG"):
+        options = {"lossless": True} if kind == "WEBP" else {}
+        content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+        assert (decode(content, (4, 4)) == RED).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty file"),
+        (b"<html></html>", "not a complete picture of a known format"),
+        (encoded(rgb(), "PNG")[:40], "not a complete picture of a known format"),
+        (encoded(Image.effect_noise((99, 99), 50), "JPEG")[:1500], "not a complete picture of a known format"),
+    ],
+)  # fmt: skip
+def test_what_is_no_picture(content: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"^{reason}$"):
+        decode(content, (4, 4))
+
+
+def test_a_bomb_is_refused_before_its_pixels_take_memory() -> None:
+    header = bytearray(encoded(Image.new("1", (8, 8))))
+    header[16:24] = (60_000).to_bytes(4, "big") * 2  # 3.6 G pixels, says the PNG
+    with pytest.raises(ValueError):
+        decode(bytes(header), (4, 4))
+
+
+def test_shrinking_averages_the_area() -> None:
+    pixels = np.array([[0, 100], [200, 100]], np.uint8)[:, :, None].repeat(3, axis=2)
+    assert resize(pixels, (1, 1)).tolist() == [[[100, 100, 100]]]
+    assert resize(pixels, (2, 1)).tolist() == [[[50] * 3], [[150] * 3]]
+
+
+def test_growing_is_bilinear() -> None:
+    pixels = np.array([[0, 100]], np.uint8)[:, :, None].repeat(3, axis=2)
+    assert resize(pixels, (1, 4))[0, :, 0].tolist() == [0, 25, 75, 100]

@@ -1,0 +1,40 @@
+"""Position -> example and generators."""
+
+import numpy as np
+
+from trainer.data import stream
+
+
+def test_every_pass_holds_every_example_once_in_an_order_of_its_own() -> None:
+    passes = [[stream.example(7, turn * 10 + k, 10) for k in range(10)] for turn in range(3)]
+    assert [sorted(each) for each in passes] == [list(range(10))] * 3
+    assert passes[0] != passes[1] != passes[2] != passes[0]
+
+
+def test_any_position_is_reached_without_the_ones_before() -> None:
+    stream.permutation.cache_clear()
+    far = stream.example(7, 10**9 + 3, 1000)
+    near = stream.example(7, 3, 1000)
+    stream.permutation.cache_clear()
+    assert (stream.example(7, 3, 1000), stream.example(7, 10**9 + 3, 1000)) == (near, far)
+
+
+def test_the_seed_and_the_position_alone_decide_the_draws() -> None:
+    def draws(seed: int, position: int) -> tuple[float, float]:
+        generator, python = stream.generators(seed, position)
+        return float(generator.random()), python.random()
+
+    assert draws(1, 5) == draws(1, 5)
+    assert len({draws(1, 5), draws(1, 6), draws(2, 5)}) == 3
+
+
+def test_the_draws_of_neighbours_are_not_correlated() -> None:
+    draws = np.array([stream.generators(1, k)[0].random(4) for k in range(4000)])
+    neighbours = np.corrcoef(draws[:-1, 0], draws[1:, 0])[0, 1]
+    columns = np.corrcoef(draws.T) - np.eye(4)
+    assert abs(neighbours) < 0.06  # 4 standard errors of 1 / sqrt(4000)
+    assert np.abs(columns).max() < 0.07
+
+
+def test_the_order_cannot_be_changed_by_whoever_reads_it() -> None:
+    assert not stream.permutation(1, 0, 5).flags.writeable

@@ -45,7 +45,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def small(workplace: Path) -> Path:
     """A config with a folder of 3 × 8 pictures beside it."""
     draw_pictures(workplace / "pictures", {"blue": 8, "green": 8, "red": 8})
-    path = workplace / "small.yaml"
+    path = Path("small.yaml")
     path.write_text(SMALL)
     return path
 

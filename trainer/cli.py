@@ -89,7 +89,7 @@ def predict(
         list[str],
         typer.Argument(
             metavar="[RUN] PATH...",
-            help="Pictures and folders, after a run's folder or a config (default: the latest run).",
+            help="Pictures and folders; a run or config before them, else the latest run.",
         ),
     ],
     out: Annotated[

@@ -1,5 +1,6 @@
 """A run is a folder. The only file that knows what lies where in it."""
 
+import hashlib
 import json
 import os
 import platform
@@ -97,7 +98,6 @@ def create(config: Config) -> Run:
         raise files.not_writable(parent, error, "runs") from None
     run = Run(folder)
     files.write_text(run.config, dump(config))
-    files.write_json(run.environment, _environment())
     return run
 
 
@@ -164,15 +164,19 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _environment() -> dict[str, Any]:
-    return {
+def write_environment(run: Run) -> None:
+    """What the run depends on besides its config: versions, machine, commit, and the pictures, as
+    the sha256 of split.csv."""
+    found = {
         "trainer": metadata.version("keras-image-trainer"),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
         "commit": _commit(),
+        "data": hashlib.sha256(run.split.read_bytes()).hexdigest(),
     }
+    files.write_json(run.environment, found)
 
 
 def _commit() -> str | None:

@@ -33,7 +33,11 @@ def test_reads_a_file(tmp_path: Path) -> None:
     config = load(write(tmp_path, SMALL))
     assert config.data.image_size == (16, 20)
     assert config.model.layers[1].name == "Conv2D"
-    assert config.model.layers[1].arguments == {"filters": 4, "kernel_size": 3, "activation": "relu"}
+    assert config.model.layers[1].arguments == {
+        "filters": 4,
+        "kernel_size": 3,
+        "activation": "relu",
+    }
     assert config.training.strategy == "auto"
     assert [each.kind for each in config.export] == ["saved_model", "onnx"]
 
@@ -45,7 +49,9 @@ def test_dump_is_the_inverse_of_load(tmp_path: Path) -> None:
 
 
 def test_scalars_are_those_of_yaml_1_2(tmp_path: Path) -> None:
-    text = SMALL.replace("{learning_rate: 0.01}", "{a: 1e-3, b: no, c: 12:30, d: 010, e: .inf, f: ~}")
+    text = SMALL.replace(
+        "{learning_rate: 0.01}", "{a: 1e-3, b: no, c: 12:30, d: 010, e: .inf, f: ~}"
+    )
     arguments = load(write(tmp_path, text)).training.optimizer.arguments
     assert arguments == {"a": 0.001, "b": "no", "c": "12:30", "d": 10, "e": float("inf"), "f": None}
 
@@ -159,7 +165,11 @@ def test_extends_in_a_circle_or_of_nothing(tmp_path: Path) -> None:
 
 def test_another_kind_or_name_replaces_the_old_arguments(tmp_path: Path) -> None:
     text = SMALL.replace("{kind: folder, path: pictures}", "{kind: rendered_hands, size: 64}")
-    overrides = ["data.source.path=here", "data.source.kind=folder", "training.optimizer.SGD.momentum=0.9"]
+    overrides = [
+        "data.source.path=here",
+        "data.source.kind=folder",
+        "training.optimizer.SGD.momentum=0.9",
+    ]
     config = load(write(tmp_path, text), overrides)
     assert config.data.source.model_dump() == {"kind": "folder", "path": "here"}
     assert config.training.optimizer.written() == {"SGD": {"momentum": 0.9}}

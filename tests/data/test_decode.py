@@ -56,7 +56,12 @@ def test_every_exif_orientation_comes_out_upright(orientation: int, kind: str) -
     }[orientation](upright)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    pixels = decode(encoded(stored, kind, exif=exif, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {})), (32, 64))
+    pixels = decode(
+        encoded(
+            stored, kind, exif=exif, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {})
+        ),
+        (32, 64),
+    )
     centres = pixels[8::16, 8::16].astype(int)
     assert np.abs(centres - np.asarray(rgb())).max() <= 12
 
@@ -64,8 +69,14 @@ def test_every_exif_orientation_comes_out_upright(orientation: int, kind: str) -
 def test_grey_palette_one_bit_and_alpha_become_rgb() -> None:
     grey = Image.new("L", (4, 4), 77)
     assert (decode(encoded(grey), (4, 4)) == 77).all()
-    assert np.array_equal(decode(encoded(rgb().convert("P", palette=Image.Palette.ADAPTIVE)), (2, 4)), np.asarray(rgb()))
-    assert np.array_equal(decode(encoded(rgb().convert("P", palette=Image.Palette.ADAPTIVE), "BMP"), (2, 4)), np.asarray(rgb()))
+    assert np.array_equal(
+        decode(encoded(rgb().convert("P", palette=Image.Palette.ADAPTIVE)), (2, 4)),
+        np.asarray(rgb()),
+    )
+    assert np.array_equal(
+        decode(encoded(rgb().convert("P", palette=Image.Palette.ADAPTIVE), "BMP"), (2, 4)),
+        np.asarray(rgb()),
+    )
     assert (decode(encoded(Image.new("1", (4, 4), 1)), (4, 4)) == 255).all()
     alpha = rgb().copy()
     alpha.putalpha(100)

@@ -66,13 +66,11 @@ def test_a_class_that_is_not_in_the_training_root() -> None:
     sides = ["train"] * 2 + ["validation"] * 2 + ["test"] * 2
     with pytest.raises(UserError) as error:
         split(examples({"a": 2, "b": 2, "c": 2}, sides), Split(), seed=1)
-    assert str(error.value).startswith(
-        "data.source.path: class 'b' has no training picture\n"
-    )
+    assert str(error.value).startswith("data.source.path: class 'b' has no training picture\n")
 
 
 def test_the_written_split_reads_as_it_was(tmp_path: Path) -> None:
-    sides = split(examples({"a": 9, "b,\"ü": 5}), Split(), seed=1)
+    sides = split(examples({"a": 9, 'b,"ü': 5}), Split(), seed=1)
     write(sides, tmp_path / "split.csv")
     again = read(tmp_path / "split.csv", sides.train.classes)
     for side, other in zip(sides, again, strict=True):

@@ -50,6 +50,7 @@ def assemble(config: Config) -> Job:
         for index, call in enumerate(training.callbacks)
     ]
     _demand_monitors(config, callbacks, objective.names(aims))
+    objective.direct(callbacks, aims)
     augmented = augment.build(data.augment)
     return Job(examples.classes, sides, strategy, model, aims, callbacks, augmented, steps)
 

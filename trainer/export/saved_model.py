@@ -1,4 +1,4 @@
-"""`kind: saved_model`: TensorFlow's own format, for TensorFlow Serving and whoever has TensorFlow."""
+"""`kind: saved_model`: TensorFlow's own format, for TensorFlow and its Serving."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -103,7 +103,8 @@ def _seeds(model: keras.Model) -> list[Any]:
 
 def _counters(callback: keras.callbacks.Callback) -> dict[str, Any]:
     """The attributes of a callback that are plain numbers or flags."""
-    plain = {name: _plain(value) for name, value in vars(callback).items() if name[0] != "_"}
+    names = [name for name in vars(callback) if name[0] != "_" and name != "min_delta"]
+    plain = {name: _plain(vars(callback)[name]) for name in names}  # Keras turns min_delta's sign
     return {name: value for name, value in plain.items() if isinstance(value, bool | int | float)}
 
 

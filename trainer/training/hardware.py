@@ -1,5 +1,7 @@
 """Seeds, precision and strategy: the only place that sets them."""
 
+import logging
+
 import keras
 import tensorflow as tf
 
@@ -12,6 +14,7 @@ def prepare(spec: Training, seed: int) -> tf.distribute.Strategy:
 
     `auto` mirrors over the GPUs when there are several; otherwise one device works plainly.
     """
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of what we do on purpose
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)  # others use this machine too
     keras.utils.set_random_seed(seed)

@@ -59,7 +59,8 @@ def train(
         logs |= {
             f"val_{k}": v for k, v in _validate(test, validation, objective, listeners).items()
         }
-        logs["learning_rate"] = float(objective.optimizer.learning_rate)
+        rate = keras.ops.convert_to_numpy(objective.optimizer.learning_rate)
+        logs["learning_rate"] = float(rate)
         listeners.on_epoch_end(epoch, logs)
         if model.stop_training:
             break

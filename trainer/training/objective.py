@@ -1,6 +1,6 @@
 """What training minimises and how: loss, optimizer and metrics, made under the strategy's scope."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -58,6 +58,18 @@ def names(objective: Objective) -> list[str]:
     """What an epoch's logs hold, in the order to show them."""
     plain = [metric.name for metric in objective.metrics]
     return [*plain, *(f"val_{name}" for name in plain), "learning_rate"]
+
+
+def direct(callbacks: Iterable[Any], objective: Objective) -> None:
+    """Gives callbacks of mode `auto` the direction of the metric that they monitor.
+
+    Keras looks it up in metrics that only its own `fit` builds.
+    """
+    for metric in objective.metrics[1:]:
+        for callback in callbacks:
+            monitored = getattr(callback, "monitor", None) in (metric.name, f"val_{metric.name}")
+            if monitored and getattr(callback, "mode", None) == "auto":
+                callback.mode = "max" if getattr(metric, "_direction", "up") == "up" else "min"
 
 
 def _loss(spec: Training, values: Mapping[str, int]) -> Any:

@@ -1,0 +1,82 @@
+"""albumentations, one generator per picture."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from trainer.config.base import Call
+from trainer.data import augment, stream
+from trainer.errors import UserError, leaves
+
+CALLS = (
+    Call("HorizontalFlip"),
+    Call("Affine", {"rotate": [-40, 40], "scale": [0.8, 1.2], "p": 0.8}),
+    Call("OneOf", {"transforms": ["RandomBrightnessContrast", {"GaussNoise": {"p": 1}}], "p": 0.9}),
+)
+PIXELS = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
+
+
+def test_the_position_alone_decides_what_a_picture_becomes() -> None:
+    apply = augment.build(CALLS)
+    forward = [apply(PIXELS, *stream.generators(1, k)) for k in range(40)]
+    apply = augment.build(CALLS)
+    backward = [apply(PIXELS, *stream.generators(1, k)) for k in reversed(range(40))][::-1]
+    with ThreadPoolExecutor(4) as pool:
+        threads = list(pool.map(lambda k: apply(PIXELS, *stream.generators(1, k)), range(40)))
+    for others in (backward, threads):
+        assert all(np.array_equal(a, b) for a, b in zip(forward, others, strict=True))
+    assert len({picture.tobytes() for picture in forward}) > 30
+
+
+def test_transforms_draw_independently() -> None:
+    """set_random_seed would give each transform the same numbers: flips in both directions or none."""
+    apply = augment.build((Call("HorizontalFlip"), Call("VerticalFlip")))
+    corner = np.zeros((2, 2, 3), np.uint8)
+    corner[0, 0] = 255
+    places = [apply(corner, *stream.generators(1, k))[..., 0].argmax() for k in range(400)]
+    counts = np.bincount(places, minlength=4)
+    assert counts.min() > 60  # 100 each, standard deviation 9
+
+
+def test_no_transforms_change_nothing() -> None:
+    assert np.array_equal(augment.build(())(PIXELS, *stream.generators(1, 1)), PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (Call("RandomCrop", {"height": 8, "width": 10}), "RandomCrop changes the picture from 16x20 to 8x10 pixels"),
+        (Call("RandomRotate90"), "RandomRotate90 changes the picture from 16x20 to 20x16 pixels"),
+        (Call("OneOf", {"transforms": [{"NoOp": {}}, {"Resize": {"height": 8, "width": 8}}], "p": 0.01}), "Resize changes the picture from 16x20 to 8x8 pixels"),
+        (Call("ToFloat"), "ToFloat turns pixels into float32; they stay uint8, 0 to 255"),
+        (Call("CenterCrop", {"height": 99, "width": 99}), "CenterCrop fails on a picture: "),
+    ],
+)  # fmt: skip
+def test_what_does_not_keep_the_picture(call: Call, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        augment.check((Call("NoOp"), call), (16, 20))
+    assert str(error.value).startswith(f"data.augment[1]: {message}")
+
+
+def test_what_keeps_the_picture_passes() -> None:
+    resized = Call("RandomResizedCrop", {"size": [16, 20], "scale": [0.5, 1.0]})
+    augment.check((*CALLS, resized), (16, 20))
+
+
+def test_values_that_albumentations_refuses() -> None:
+    with pytest.raises(UserError) as error:
+        augment.build((Call("Affine", {"rotate": "much"}),))
+    assert str(error.value) == (
+        "data.augment[0].Affine: refused by albumentations: rotate: "
+        "Input should be a valid tuple, received the text 'much'"
+    )
+
+
+def test_unknown_arguments_are_mistakes_not_warnings() -> None:
+    with pytest.raises(ExceptionGroup) as group:
+        augment.build((Call("OneOf", {"transforms": [{"Blur": {"limit": 3}}]}),))
+    assert [str(error) for error in leaves(group.value)] == [
+        "data.augment[0].OneOf.transforms[0].Blur.limit: Blur has no argument 'limit'\n"
+        "  did you mean 'blur_limit'?"
+    ]

@@ -1,0 +1,106 @@
+"""Exporters: the battery, what the files say of themselves, and the gate."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import tensorflow as tf
+
+from tests import families
+from trainer.config.export import Onnx, SavedModel
+from trainer.export.parity import compare
+
+LABELS = ("paper", "rock", "scissors")
+SPECS = [
+    SavedModel(kind="saved_model"),
+    Onnx(kind="onnx"),
+    Onnx(kind="onnx", input="float32"),
+    Onnx(kind="onnx", opset=13),
+]
+
+
+@pytest.fixture(scope="module")
+def network() -> keras.Model:
+    """With what used to go wrong: constants of Normalization, BatchNorm, Dropout, regularisers."""
+    keras.utils.set_random_seed(1)
+    normalization = keras.layers.Normalization()
+    normalization.adapt(np.random.default_rng(0).uniform(0, 255, (32, 12, 10, 3)))
+    model = keras.Sequential(
+        [
+            keras.Input((12, 10, 3)),
+            normalization,
+            keras.layers.Conv2D(8, 3, activation="relu", kernel_regularizer="l2"),
+            keras.layers.BatchNormalization(),
+            keras.layers.DepthwiseConv2D(3, activation="silu"),
+            keras.layers.MaxPooling2D(),
+            keras.layers.Flatten(),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+    model.layers[2].moving_mean.assign(np.linspace(0, 1, 8))
+    model.layers[2].moving_variance.assign(np.linspace(0.2, 2, 8))
+    return model
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_exporters(spec: SavedModel | Onnx, network: keras.Model, tmp_path: Path) -> None:
+    families.exporter(spec, network, LABELS, tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "element"), [("uint8", 2), ("float32", 1)])
+def test_an_onnx_file_describes_itself(
+    kind: str, element: int, network: keras.Model, tmp_path: Path
+) -> None:
+    spec = Onnx(kind="onnx", input=kind)  # type: ignore[arg-type]
+    proto = onnx.load(families.exporter(spec, network, LABELS, tmp_path))
+    [image] = proto.graph.input
+    assert (image.name, image.type.tensor_type.elem_type) == ("image", element)
+    dims = [d.dim_param or d.dim_value for d in image.type.tensor_type.shape.dim]
+    assert dims == ["batch", 12, 10, 3]
+    outputs = {o.name: o.type.tensor_type.shape.dim[0].dim_param for o in proto.graph.output}
+    assert outputs == {"probabilities": "batch", "label_index": "batch"}
+    metadata = {each.key: json.loads(each.value) for each in proto.metadata_props}
+    assert metadata == {"labels": list(LABELS), "image_size": [12, 10]}
+    assert [(each.domain, each.version) for each in proto.opset_import] == [("", 18)]
+
+
+def test_an_onnx_file_gives_the_index_of_the_best_label(
+    network: keras.Model, tmp_path: Path
+) -> None:
+    path = families.exporter(Onnx(kind="onnx"), network, LABELS, tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (9, 12, 10, 3), dtype=np.uint8)
+    session = onnxruntime.InferenceSession(path)
+    scores_NK, index_N = session.run(None, {"image": images})
+    assert np.array_equal(scores_NK.argmax(axis=1), index_N)
+
+
+def test_a_saved_model_gives_names(network: keras.Model, tmp_path: Path) -> None:
+    path = families.exporter(SavedModel(kind="saved_model"), network, LABELS, tmp_path)
+    loaded = tf.saved_model.load(str(path))
+    result = loaded.signatures["serving_default"](image=tf.zeros((2, 12, 10, 3)))
+    assert sorted(result) == ["label_index", "labels", "probabilities"]
+    names = [LABELS[index].encode() for index in result["probabilities"].numpy().argmax(axis=1)]
+    assert result["labels"].numpy().tolist() == names
+
+
+def test_agreement() -> None:
+    expected = np.array([[0.6, 0.4], [0.3, 0.7]])
+    near = compare(expected, expected + [[1e-6, -2e-6], [0, 0]], 1e-5)
+    assert near == {
+        "images": 2,
+        "largest_difference": pytest.approx(2e-6),
+        "same_label": 2,
+        "tolerance": 1e-5,
+        "agrees": True,
+    }
+    assert not compare(expected, expected + 2e-5, 1e-5)["agrees"]
+    assert compare(expected, expected[:, ::-1], 1e-5)["same_label"] == 0
+    assert not compare(expected, expected * np.nan, 1e-5)["agrees"]
+    assert compare(expected, expected[:1], 1e-5) == {
+        "images": 2, "agrees": False, "reason": "shape [1, 2] instead of [2, 2]",
+    }  # fmt: skip

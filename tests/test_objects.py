@@ -1,0 +1,105 @@
+"""Call -> object: names and arguments of the libraries, checked before anything is built."""
+
+from pathlib import Path
+
+import keras
+import pytest
+
+from trainer import objects
+from trainer.config.base import Call
+from trainer.errors import UserError
+
+
+def mistakes(package: str, called: str, **arguments: object) -> list[str]:
+    return [str(each) for each in objects.mistakes("here", package, Call(called, arguments))]
+
+
+def test_arguments_pass_straight_through() -> None:
+    call = Call(
+        "Conv2D",
+        {"filters": 7, "kernel_size": [3, 5], "kernel_initializer": {"HeNormal": {"seed": 4}}},
+    )
+    layer = objects.make(call, "keras.layers", "here")
+    assert (layer.filters, layer.kernel_size) == (7, (3, 5))
+    assert isinstance(layer.kernel_initializer, keras.initializers.HeNormal)
+
+
+def test_a_schedule_inside_an_optimizer_with_computed_values() -> None:
+    call = Call(
+        "AdamW",
+        {
+            "learning_rate": {
+                "CosineDecay": {"initial_learning_rate": 0.5, "decay_steps": "$total_steps"}
+            }
+        },
+    )
+    optimizer = objects.make(call, "keras.optimizers", "here", {"$total_steps": 10})
+    assert float(optimizer.learning_rate) == 0.5
+    assert optimizer._learning_rate.decay_steps == 10
+
+
+def test_a_layer_inside_a_layer() -> None:
+    call = Call("TimeDistributed", {"layer": {"Dense": {"units": 2}}})
+    assert isinstance(objects.make(call, "keras.layers", "here").layer, keras.layers.Dense)
+
+
+def test_the_user_s_own_class(workplace: Path) -> None:
+    Path("swirls.py").write_text(
+        "import keras\nclass Swirl(keras.layers.Layer):\n    def __init__(self, turns, **kw):\n        super().__init__(**kw)\n        self.turns = turns\n"
+    )
+    assert (
+        objects.make(Call("swirls.Swirl", {"turns": 3, "name": "s"}), "keras.layers", "here").turns
+        == 3
+    )
+    assert mistakes("keras.layers", "swirls.Swirl", turn=3) == [
+        "here.swirls.Swirl.turn: swirls.Swirl has no argument 'turn'\n  did you mean 'turns'?",
+        "here.swirls.Swirl: swirls.Swirl needs 'turns'\n  write swirls.Swirl: {turns: …}",
+    ]
+    assert mistakes("keras.layers", "swirls.Curl") == [
+        "here.swirls.Curl: cannot be imported: module 'swirls' has no attribute 'Curl'\n"
+        "  write the import path of a class, as in mypackage.layers.Swirl"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "arguments", "expected"),
+    [
+        ("keras.layers", "Conv2d", {}, ["here.Conv2d: keras.layers has no 'Conv2d'\n  did you mean 'Conv2D'?"]),
+        ("keras.layers", "Xyzzyplugh", {}, ["here.Xyzzyplugh: keras.layers has no 'Xyzzyplugh'"]),
+        ("keras.layers", "Conv2D", {"filter": 3, "kernel_size": 3}, [
+            "here.Conv2D.filter: Conv2D has no argument 'filter'\n  did you mean 'filters'?",
+            "here.Conv2D: Conv2D needs 'filters'\n  write Conv2D: {filters: …}",
+        ]),
+        ("keras.layers", "Dense", {"units": "$clases"}, ["here.Dense.units: unknown value '$clases'\n  did you mean '$classes'?"]),
+        ("keras.layers", "Dense", {"units": 3, "name": "last", "trainable": False, "dtype": "float32"}, []),
+        ("keras.layers", "Dense", {"units": 3, "bias_regularizer": {"L3": {}}}, [
+            "here.Dense.bias_regularizer.L3: keras.regularizers has no 'L3'\n  expected one of: L1, L1L2, L2, OrthogonalRegularizer, Regularizer"
+        ]),
+        ("keras.losses", "categorical_crossentropy", {}, ["here.categorical_crossentropy: keras.losses has no 'categorical_crossentropy'\n  did you mean 'CategoricalCrossentropy'?"]),
+        ("keras.optimizers", "AdamW", {"lr": 1, "clipnorm": 2, "learning_rate": {"CosineDecay": {"decay_step": 1}}}, [
+            "here.AdamW.lr: AdamW has no argument 'lr'",
+            "here.AdamW.learning_rate.CosineDecay.decay_step: CosineDecay has no argument 'decay_step'\n  did you mean 'decay_steps'?",
+            "here.AdamW.learning_rate.CosineDecay: CosineDecay needs 'initial_learning_rate' and 'decay_steps'\n  write CosineDecay: {initial_learning_rate: …, decay_steps: …}",
+        ]),
+        ("albumentations", "HorizontalFlipp", {}, ["here.HorizontalFlipp: albumentations has no 'HorizontalFlipp'\n  did you mean 'HorizontalFlip'?"]),
+    ],
+)  # fmt: skip
+def test_mistakes(
+    package: str, name: str, arguments: dict[str, object], expected: list[str]
+) -> None:
+    assert mistakes(package, name, **arguments) == expected
+
+
+def test_what_the_library_refuses() -> None:
+    with pytest.raises(UserError) as error:
+        objects.make(Call("Dropout", {"rate": 2}), "keras.layers", "here")
+    assert str(error.value).startswith(
+        "here.Dropout: refused by keras.layers: Invalid value received for argument `rate`"
+    )
+
+
+def test_computed_values_are_known_only_where_they_are() -> None:
+    with pytest.raises(UserError, match=r"here\.Dense\.units: \$total_steps is not known here"):
+        objects.make(
+            Call("Dense", {"units": "$total_steps"}), "keras.layers", "here", {"$classes": 3}
+        )

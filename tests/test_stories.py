@@ -1,0 +1,278 @@
+"""The verbs from end to end, in this process, on small pictures."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from tests.conftest import Outcome, draw_pictures
+from trainer.config.load import load
+from trainer.data.decode import decode
+
+Trainer = Callable[..., Outcome]
+
+
+def history(run: Path) -> list[dict[str, str]]:
+    rows = list(csv.DictReader((run / "history.csv").open()))
+    return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
+
+
+def test_fit_evaluate_export_predict(small: Path, trainer: Trainer) -> None:
+    fitted = trainer("fit", small, "--set", "training.epochs=3")
+    assert fitted.code == 0, fitted.err
+    run = Path("runs/small/latest")
+    assert "data     12 train, 6 validation, 6 test; classes blue, green, red\n" in fitted.out
+    assert "epoch 3/3  loss " in fitted.out
+    assert "test split: accuracy " in fitted.out
+    assert (run / "classes.txt").read_text() == "blue\ngreen\nred\n"
+    assert len(history(run)) == 3
+    assert list(history(run)[0]) == [
+        "epoch", "loss", "categorical_accuracy", "val_loss", "val_categorical_accuracy",
+        "learning_rate",
+    ]  # fmt: skip
+    assert load(run / "config.yaml").training.epochs == 3
+    environment = json.loads((run / "environment.json").read_text())
+    assert {"trainer", "python", "packages", "platform", "data"} <= set(environment)
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["examples"] == 6
+    assert list((run / "tensorboard" / "train").glob("events.*"))
+
+    (run / "metrics.json").unlink()
+    assert trainer("evaluate").code == 0
+    assert json.loads((run / "metrics.json").read_text()) == metrics
+
+    exported = trainer("export", small)
+    assert exported.code == 0, exported.err
+    parity = json.loads((run / "export" / "parity.json").read_text())
+    assert [(row["kind"], row["agrees"], row["images"]) for row in parity] == [
+        ("saved_model", True, 6), ("onnx", True, 6),
+    ]  # fmt: skip
+
+    predicted = trainer("predict", run, "pictures", "--out", "out/labels.csv")
+    assert predicted.code == 0, predicted.err
+    rows = list(csv.DictReader(Path("out/labels.csv").open()))
+    assert list(rows[0]) == ["path", "label", "probability", "blue", "green", "red"]
+    assert len(rows) == 24
+    session = onnxruntime.InferenceSession(run / "export" / "model.onnx")
+    images = np.stack([decode(Path(row["path"]).read_bytes(), (16, 20)) for row in rows])
+    scores_NK, index_N = session.run(None, {"image": images})
+    assert [row["label"] for row in rows] == [["blue", "green", "red"][i] for i in index_N]
+    received = [[float(row[name]) for name in ("blue", "green", "red")] for row in rows]
+    assert np.abs(np.array(received) - scores_NK).max() < 2e-6  # six digits in the CSV
+
+
+def test_fitting_the_run_s_config_again_repeats_it(small: Path, trainer: Trainer) -> None:
+    trainer("fit", small)
+    first = Path("runs/small/latest").resolve()
+    trainer("fit", first / "config.yaml")
+    second = Path("runs/small/latest").resolve()
+    assert first != second
+    assert history(first) == history(second)
+    assert (first / "split.csv").read_text() == (second / "split.csv").read_text()
+    assert (first / "config.yaml").read_text() == (second / "config.yaml").read_text()
+
+
+def test_an_interrupted_fit_says_how_to_go_on_and_resumes_exactly(
+    small: Path, trainer: Trainer
+) -> None:
+    options = ["--set", "training.epochs=4", "--set", "name=whole"]
+    assert trainer("fit", small, *options).code == 0
+    Path("stop.py").write_text(
+        "import keras\n"
+        "class Stop(keras.callbacks.Callback):\n"
+        "    def on_train_batch_end(self, batch, logs=None):\n"
+        "        if self.model.optimizer.iterations == 8: raise KeyboardInterrupt\n"
+    )
+    options = ["--set", "training.epochs=4"]
+    stopped = trainer("fit", small, *options, "--set", "training.callbacks=[stop.Stop]")
+    run = Path("runs/small/latest")
+    assert stopped.code == 130
+    assert stopped.err == (
+        f"error: stopped; {run.parent / run.readlink()}/checkpoints/last.keras is kept. "
+        "Go on with the same command and --resume\n"
+    )
+    assert len(history(run)) == 2
+    resumed = trainer("fit", small, *options, "--resume")
+    assert resumed.code == 0, resumed.err
+    assert "resumed  after epoch 2\n" in resumed.out
+    assert history(run) == history(Path("runs/whole/latest"))
+    assert len(list(Path("runs/small").iterdir())) == 2  # one run and latest
+
+
+def test_resume_wants_a_run_of_the_same_config(small: Path, trainer: Trainer) -> None:
+    nothing = trainer("fit", small, "--resume")
+    assert (nothing.code, nothing.err) == (
+        2, "error: small.yaml:1: name: no run in runs/small yet\n  start one with trainer fit\n",
+    )  # fmt: skip
+    trainer("fit", small)
+    latest = Path("runs/small") / Path("runs/small/latest").readlink()
+    other = trainer("fit", small, "--resume", "--set", "seed=2", "--set", "data.batch_size=4")
+    assert (other.code, other.err) == (
+        2,
+        f"error: --set seed=2: seed: seed, data differ from the run to resume, {latest}\n"
+        "  start a new run without --resume, or give the config as it was\n",
+    )
+    done = trainer("fit", small, "--resume")
+    assert (done.code, done.err) == (
+        2,
+        f"error: small.yaml:19: training.epochs: {latest} has finished 2 of 2 epochs\n"
+        "  train longer: --set training.epochs=7 --resume\n",
+    )
+
+
+def test_ctrl_c_ends_a_real_process_cleanly(small: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "trainer",
+        "fit",
+        str(small),
+        "--set",
+        "training.epochs=100000",
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        last = Path("runs/small/latest/checkpoints/last.keras")
+        deadline = time.monotonic() + 120
+        while not last.exists() and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.startswith("error: stopped; runs/small/")
+    assert err.endswith("Go on with the same command and --resume\n")
+    assert "Traceback" not in out + err
+    assert not list(Path("runs").rglob("*.partial*"))
+
+
+def test_unreadable_pictures_are_named_counted_and_left_out(small: Path, trainer: Trainer) -> None:
+    for name in ("red", "green"):
+        for number in range(0, 8, 3):
+            Path(f"pictures/{name}/{number:02d}.png").write_bytes(b"no picture")
+    fitted = trainer("fit", small)
+    assert fitted.code == 0, fitted.err
+    bad = ["pictures/green/00.png", "pictures/red/03.png"]
+    for path in bad:
+        assert (
+            f"warning: {path} is left out: not a complete picture of a known format\n" in fitted.err
+        )
+    split = list(csv.DictReader(Path("runs/small/latest/split.csv").open()))
+    sides = {row["path"]: row["split"] for row in split}
+    metrics = json.loads(Path("runs/small/latest/metrics.json").read_text())
+    broken = [
+        path for path, side in sides.items() if side == "test" and Path(path).stat().st_size == 10
+    ]
+    assert metrics["unreadable"] == sorted(broken)
+    assert metrics["examples"] == 6 - len(broken)
+    assert "pictures could not be decoded and were left out\n" in fitted.err
+
+
+def test_predict_reports_and_skips_what_is_no_picture(small: Path, trainer: Trainer) -> None:
+    trainer("fit", small)
+    Path("bad.jpg").write_bytes(b"")
+    done = trainer("predict", "pictures/red/00.png", "bad.jpg", "--out", "labels.csv")
+    assert done.code == 1
+    assert done.err == (
+        "warning: bad.jpg is left out: empty file\nerror: 1 of 2 files could not be decoded\n"
+    )
+    assert [row["path"] for row in csv.DictReader(Path("labels.csv").open())] == [
+        "pictures/red/00.png"
+    ]
+
+
+def test_an_export_that_disagrees_fails_and_leaves_no_file(small: Path, trainer: Trainer) -> None:
+    exports = "export=[{kind: saved_model}, {kind: onnx, tolerance: 1e-30}]"
+    trainer("fit", small, "--set", exports)
+    folder = Path("runs/small") / Path("runs/small/latest").readlink() / "export"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(b"of an older export")
+    done = trainer("export")
+    assert done.code == 1
+    assert done.err == (
+        f"error: not written, because it disagrees with Keras: {folder}/model.onnx\n"
+    )
+    assert sorted(path.name for path in folder.iterdir()) == ["parity.json", "saved_model"]
+    parity = json.loads((folder / "parity.json").read_text())
+    assert [row["agrees"] for row in parity] == [True, False]
+
+
+def test_check_builds_everything_and_trains_nothing(small: Path, trainer: Trainer) -> None:
+    checked = trainer("check", small)
+    assert checked.code == 0, checked.err
+    assert "network: 3,139 parameters\n" in checked.out
+    assert "plan     2 epochs of 3 steps of 5 pictures\n" in checked.out
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains_and_exports_float32(
+    small: Path, trainer: Trainer, precision: str
+) -> None:
+    options = ["--set", f"training.precision={precision}", "--set", "training.epochs=1"]
+    fitted = trainer("fit", small, *options)
+    assert fitted.code == 0, fitted.err
+    assert f"strategy single (1 replica), {precision}\n" in fitted.out
+    assert trainer("export").code == 0
+
+
+def test_mirrored_is_forced_by_the_config(small: Path, trainer: Trainer) -> None:
+    fitted = trainer("fit", small, "--set", "training.strategy=mirrored")
+    assert fitted.code == 0, fitted.err
+    assert "strategy mirrored (1 replica), float32\n" in fitted.out
+
+
+def test_logits_are_exported_as_probabilities(small: Path, trainer: Trainer) -> None:
+    options = [
+        "--set", "model.layers[4]={Dense: {units: $classes, activation: linear}}",
+        "--set", "training.loss={CategoricalCrossentropy: {from_logits: true}}",
+    ]  # fmt: skip
+    assert trainer("fit", small, *options).code == 0
+    assert trainer("export").code == 0
+    trainer("predict", "pictures", "--out", "labels.csv")
+    for row in csv.DictReader(Path("labels.csv").open()):
+        assert abs(sum(float(row[name]) for name in ("blue", "green", "red")) - 1) < 1e-5
+
+
+def test_split_roots_stay_apart(workplace: Path, small: Path, trainer: Trainer) -> None:
+    for side, count in (("train", 6), ("validation", 2), ("test", 3)):
+        draw_pictures(workplace / "rooted" / side, {"a": count, "b": count})
+    fitted = trainer("fit", small, "--set", "data.source.path=rooted")
+    assert "data     12 train, 4 validation, 6 test; classes a, b\n" in fitted.out
+
+
+def test_a_run_can_be_named_in_three_ways(small: Path, trainer: Trainer) -> None:
+    trainer("fit", small)
+    folder = Path("runs/small") / Path("runs/small/latest").readlink()
+    outputs = [
+        trainer("evaluate", *how).out for how in ([], [folder], [small], ["runs/small/latest"])
+    ]
+    assert len(set(outputs)) == 1
+    assert f"written  {folder}/metrics.json\n" in outputs[0]
+
+
+def test_help_does_not_load_tensorflow() -> None:
+    code = (
+        "import sys\n"
+        "from trainer.cli import main\n"
+        "sys.argv = ['trainer', '--help']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'tensorflow', 'keras', 'numpy', 'albumentations', 'cv2', 'onnx', 'pydantic'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    environment = {**os.environ, "COLUMNS": "100"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stderr == "[]\n"
+    assert "Train image classifiers" in done.stdout

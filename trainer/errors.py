@@ -43,13 +43,13 @@ class Interrupted(Exception):
 
 
 def suggestion(received: str, known: Iterable[str]) -> str:
-    """`did you mean …?` for the nearest known name, else the list of them all (up to twelve)."""
+    """`did you mean …?` for the nearest known name, else the list of them all (up to twenty)."""
     names = sorted(known)
     folded = {name.lower(): name for name in names}
     near = difflib.get_close_matches(received.lower(), folded, n=1, cutoff=0.6)
     if near:
         return f"did you mean '{folded[near[0]]}'?"
-    return f"expected one of: {', '.join(names)}" if len(names) <= 12 else ""
+    return f"expected one of: {', '.join(names)}" if len(names) <= 20 else ""
 
 
 def received(value: object) -> str:

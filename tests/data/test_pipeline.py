@@ -80,13 +80,13 @@ def test_an_unreadable_picture_is_named_counted_and_left_out(
             assert np.array_equal(labels[row], examples.labels_NK[index])
         assert weights.min() == 1
     assert found.unreadable == {
-        examples.paths[2]: "not a complete picture of a known format",
+        examples.paths[2]: "no picture of a known format",
         examples.paths[5]: "No such file or directory",
     }
     [(_, _, weights)] = take(pipeline.evaluation(examples, spec(7), faults()), 1)
     assert weights.tolist() == [1, 1, 0, 1, 1, 0, 1]
     warned = capsys.readouterr().err
-    assert f"warning: {examples.paths[2]} is left out: not a complete picture" in warned
+    assert f"warning: {examples.paths[2]} is left out: no picture of a known format" in warned
 
 
 def test_nothing_but_unreadable_pictures_ends_the_run(examples: Examples) -> None:

@@ -3,8 +3,11 @@
 Training, evaluation and prediction call it; the exported files begin where it ends.
 """
 
+import io
+
 import cv2
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 
 def decode(content: bytes, image_size: tuple[int, int]) -> np.ndarray:
@@ -17,10 +20,10 @@ def decode(content: bytes, image_size: tuple[int, int]) -> np.ndarray:
     """
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
-    except cv2.error as error:  # no bytes at all, or more pixels than the limit
-        raise ValueError("empty file" if not content else error.err or str(error)) from None
+    except cv2.error:  # no bytes at all, or more pixels than the limit
+        pixels = None
     if pixels is None:
-        raise ValueError("not a complete picture of a known format")
+        raise ValueError(_reason(content))
     return resize(pixels, image_size)
 
 
@@ -33,3 +36,17 @@ def resize(pixels: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
     shrinks = height <= pixels.shape[0] and width <= pixels.shape[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(pixels, (width, height), interpolation=method)
+
+
+def _reason(content: bytes) -> str:
+    """Why OpenCV, which does not say, could not decode the file: what Pillow finds."""
+    if not content:
+        return "empty file"
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.load()
+    except UnidentifiedImageError:
+        return "no picture of a known format"
+    except Exception as error:  # Pillow raises whatever a broken file makes it stumble over
+        return str(error) or type(error).__name__
+    return "damaged, or of a variant that OpenCV cannot decode"

@@ -1,5 +1,6 @@
 """What training minimises and how: loss, optimizer and metrics, made under the strategy's scope."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ def build(
     Args:
         values: what $classes, $steps_per_epoch and $total_steps stand for.
     """
+    _demand_dense(spec)
     with strategy.scope():
         optimizer = objects.make(spec.optimizer, "keras.optimizers", "training.optimizer", values)
         _demand_exact(optimizer, spec, strategy)
@@ -50,7 +52,7 @@ def build(
             ),
         )
     objective = Objective(loss, optimizer, metrics)
-    _build_metrics(objective, model.output_shape[-1], strategy)
+    _demand_fit(objective, model.output_shape[-1], strategy)
     return objective
 
 
@@ -76,24 +78,44 @@ def _loss(spec: Training, values: Mapping[str, int]) -> Any:
     return objects.make(spec.loss, "keras.losses", "training.loss", values)
 
 
-def _build_metrics(objective: Objective, classes: int, strategy: tf.distribute.Strategy) -> None:
-    """F1Score and its like make their variables at the first update; inside the step's graph that
-    fails with several replicas, so they see one row of weight 0 now."""
+def _demand_fit(objective: Objective, classes: int, strategy: tf.distribute.Strategy) -> None:
+    """Feeds loss and metrics two rows of weight 0, eagerly.
+
+    What cannot take labels [N, K] shows here. F1Score and its like make their variables at the
+    first update, which fails inside the step's graph with several replicas.
+    """
 
     def update() -> None:
-        row = tf.zeros((1, classes))
+        rows, zeros = tf.zeros((2, classes)), tf.zeros((2,))
+        if objective.loss(rows, rows).shape != (2,):
+            raise ValueError("it does not give one loss per picture")
         for metric in objective.metrics[1:]:
-            metric.update_state(row, row, sample_weight=tf.zeros((1,)))
+            where[0] = f"training.metrics: {metric.name}"
+            metric.update_state(rows, rows, sample_weight=zeros)
 
+    where = ["training.loss"]
     with strategy.scope():
         try:
             strategy.run(update)
-        except (TypeError, ValueError) as error:
-            raise UserError(
-                "training.metrics", f"does not take labels [N, {classes}]: {error}"
-            ) from None
+        except (TypeError, ValueError, tf.errors.InvalidArgumentError) as error:
+            place, _, name = where[0].partition(": ")
+            reason = re.sub(r"\{\{.*?\}\} | \[Op:.*", "", str(error).split("\n")[0])
+            problem = f"{name} does not take one-hot labels [N, {classes}]: {reason}".strip()
+            raise UserError(place, problem) from None
         for metric in objective.metrics:
             metric.reset_state()
+
+
+def _demand_dense(spec: Training) -> None:
+    """Raises UserError for what wants class indices: some of it takes one-hot labels and computes
+    nonsense."""
+    metrics = [(f"training.metrics[{index}]", call) for index, call in enumerate(spec.metrics)]
+    for where, call in [("training.loss", spec.loss), *metrics]:
+        if call.name.startswith("Sparse"):
+            problem = f"{call.name} wants class indices, but labels are one-hot"
+            raise UserError(
+                f"{where}.{call.name}", problem, f"write {call.name.removeprefix('Sparse')}"
+            )
 
 
 def _demand_exact(

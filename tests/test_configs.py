@@ -1,0 +1,31 @@
+"""Every shipped config is a claim: it loads, it builds, its header says what it does."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Outcome
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").rglob("*.yaml"))
+
+
+def test_there_are_configs() -> None:
+    assert [path.name for path in CONFIGS] == ["rps.yaml"]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_it_builds(path: Path, workplace: Path, trainer: Callable[..., Outcome]) -> None:
+    few = ["data.source.images_per_class=8", "data.source.size=48", "data.batch_size=4"]
+    done = trainer("check", path, *(part for each in few for part in ("--set", each)))
+    assert done.code == 0, done.err
+    assert "all is well" in done.out
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_its_header_states_command_time_and_result(path: Path) -> None:
+    first = path.read_text().splitlines()[0]
+    assert re.match(
+        rf"# trainer fit configs/{path.name} +\d+ min.* on 2 CPU cores; test accuracy ", first
+    )

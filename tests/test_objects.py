@@ -77,7 +77,9 @@ def test_the_user_s_own_class(workplace: Path) -> None:
         ]),
         ("keras.losses", "categorical_crossentropy", {}, ["here.categorical_crossentropy: keras.losses has no 'categorical_crossentropy'\n  did you mean 'CategoricalCrossentropy'?"]),
         ("keras.optimizers", "AdamW", {"lr": 1, "clipnorm": 2, "learning_rate": {"CosineDecay": {"decay_step": 1}}}, [
-            "here.AdamW.lr: AdamW has no argument 'lr'",
+            "here.AdamW.lr: AdamW has no argument 'lr'\n  expected one of: amsgrad, beta_1, beta_2, clipnorm, clipvalue, "
+            "ema_momentum, ema_overwrite_frequency, epsilon, global_clipnorm, gradient_accumulation_steps, learning_rate, "
+            "loss_scale_factor, name, use_ema, weight_decay",
             "here.AdamW.learning_rate.CosineDecay.decay_step: CosineDecay has no argument 'decay_step'\n  did you mean 'decay_steps'?",
             "here.AdamW.learning_rate.CosineDecay: CosineDecay needs 'initial_learning_rate' and 'decay_steps'\n  write CosineDecay: {initial_learning_rate: …, decay_steps: …}",
         ]),

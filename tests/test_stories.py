@@ -229,6 +229,44 @@ def test_mirrored_is_forced_by_the_config(small: Path, trainer: Trainer) -> None
     assert "strategy mirrored (1 replica), float32\n" in fitted.out
 
 
+def test_two_replicas_fit_resume_and_export_as_one_device(small: Path, trainer: Trainer) -> None:
+    """The whole command on two logical devices: 12 training pictures, batches of 5 (3 + 2)."""
+    options = ["--set", "training.epochs=3", "--set", "model.layers[3]=ReLU"]
+    assert trainer("fit", small, *options, "--set", "name=one").code == 0
+    code = (
+        "import sys, tensorflow as tf\n"
+        "[cpu] = tf.config.list_physical_devices('CPU')\n"
+        "two = [tf.config.LogicalDeviceConfiguration()] * 2\n"
+        "tf.config.set_logical_device_configuration(cpu, two)\n"
+        "from trainer.cli import app\n"
+        "app(sys.argv[1:])\n"
+    )
+    command = [sys.executable, "-c", code, "fit", str(small), *options]
+    command += ["--set", "training.strategy=mirrored"]
+    Path("stop.py").write_text(
+        "import keras\n"
+        "class Stop(keras.callbacks.Callback):\n"
+        "    def on_train_batch_end(self, batch, logs=None):\n"
+        "        if self.params['epochs'] == 3 and self.seen > 4: raise KeyboardInterrupt\n"
+        "        self.seen += 1\n"
+        "    seen = 0\n"
+    )
+    stopped = subprocess.run(
+        [*command, "--set", "training.callbacks=[stop.Stop]"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert stopped.returncode == 130, stopped.stderr
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "strategy mirrored (2 replicas), float32\n" in done.stdout
+    one, two = history(Path("runs/one/latest")), history(Path("runs/small/latest"))
+    assert len(two) == 3
+    for expected, received in zip(one, two, strict=True):
+        for name, value in expected.items():
+            assert abs(float(received[name]) - float(value)) <= 1e-5, name
+    assert trainer("export", small).code == 0
+
+
 def test_logits_are_exported_as_probabilities(small: Path, trainer: Trainer) -> None:
     options = [
         "--set", "model.layers[4]={Dense: {units: $classes, activation: linear}}",

@@ -73,7 +73,7 @@ def _traced(model: keras.Model, spec: Onnx) -> tuple[onnx.ModelProto, dict[str, 
         *(tf.TensorSpec(v.shape, v.dtype, name=f"weight_{i}") for i, v in enumerate(variables)),
     ]
     proto, _ = tf2onnx.convert.from_function(forward, signature, opset=spec.opset)
-    weights = {f"weight_{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
+    weights = {f"weight_{i}": v.numpy() for i, v in enumerate(variables)}
     # What a layer keeps as a constant (the mean of Normalization) arrives as a capture.
     for outer, inner in forward.get_concrete_function(*signature).graph.captures:
         weights[inner.op.name] = np.asarray(outer)

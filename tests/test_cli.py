@@ -36,7 +36,7 @@ def edited(small: Path, old: str, new: str) -> Path:
          "small.yaml:18: training.loss: CategoricalCrossentropy expects probabilities, but the last layer gives other scores\n"
          "  give the last layer activation: softmax, or the loss from_logits: true"),
         ("HorizontalFlip", "RandomCrop: {height: 8, width: 9}",
-         "small.yaml:8: data.augment[0]: RandomCrop changes the picture from 16x20 to 8x9 pixels (height x width)\n"
+         "small.yaml:8: data.augment[0]: RandomCrop turns 16x20x3 pixels (height, width, channels) into 8x9x3\n"
          "  pictures have data.image_size before and after augmentation; RandomResizedCrop with that size zooms and keeps it"),
         ("path: pictures", "path: picturs",
          "small.yaml:3: data.source.path: no such folder: picturs\n  the path is relative to the working directory, {here}"),
@@ -53,8 +53,25 @@ def edited(small: Path, old: str, new: str) -> Path:
         ("epochs: 2", "epochs: 2\n  loss: SparseCategoricalCrossentropy",
          "small.yaml:20: training.loss.SparseCategoricalCrossentropy: SparseCategoricalCrossentropy wants class indices, "
          "but labels are one-hot\n  write CategoricalCrossentropy"),
+        ("epochs: 2", "epochs: 2\n  metrics: [F1Score]",
+         "small.yaml:20: training.metrics: f1_score does not fit one-hot labels [N, 3]: it gives one value per class; "
+         "average: macro makes it one"),
+        ("epochs: 2", "epochs: 2\n  loss: {CategoricalCrossentropy: {from_logits: true}}",
+         "small.yaml:20: training.loss.CategoricalCrossentropy.from_logits: CategoricalCrossentropy expects logits, "
+         "but the last layer already gives probabilities\n  remove from_logits, or the activation of the last layer"),
+        ("epochs: 2", "epochs: 2\n  callbacks: [{BackupAndRestore: {backup_dir: b}}]",
+         "small.yaml:20: training.callbacks[0].BackupAndRestore: would start a new run from the weights of another\n"
+         "  remove it: every epoch is kept, and --resume goes on"),
+        ("learning_rate: 0.01}}", "learning_rate: {ExponentialDecay: {initial_learning_rate: 1, decay_steps: 9, decay_rate: 1}}}}\n"
+         "  callbacks: [ReduceLROnPlateau]",
+         "small.yaml:21: training.callbacks[0].ReduceLROnPlateau: the learning rate follows a schedule, so nothing else can change it\n"
+         "  give the optimizer a number as its learning_rate"),
+        ("- Dropout: {rate: 0.3}", "- Dense: {units: 3, name: a}\n    - Dense: {units: 3, name: a}",
+         "small.yaml:12: model.layers: The name \"a\" is used 2 times in the model. All operation names should be unique."),
+        ("- Flatten", "- Reshape: {target_shape: [14, 72]}\n    - LSTM: {units: 3, return_state: true}",
+         "small.yaml:16: model.layers[3].LSTM: gives 3 outputs, but the next layer takes one"),
         ("epochs: 2", "epochs: 2\n  metrics: [RootMeanSquaredError, {MeanIoU: {num_classes: 2}}]",
-         "small.yaml:20: training.metrics: mean_io_u does not take one-hot labels [N, 3]: Incompatible shapes: [2] vs. [6]"),
+         "small.yaml:20: training.metrics: mean_io_u does not fit one-hot labels [N, 3]: Incompatible shapes: [2] vs. [6]"),
     ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 40 else "",
 )  # fmt: skip
@@ -163,6 +180,8 @@ def test_missing_things(small: Path, trainer: Trainer) -> None:
     )
     assert err("predict", "gone.jpg") == "error: gone.jpg: no such file or folder\n"
     Path("runs/small/latest/checkpoints/best.keras").unlink()
+    assert "there is no checkpoints/best.keras: the monitored value was NaN" in err("evaluate")
+    Path("runs/small/latest/checkpoints/last.keras").unlink()
     assert "no epoch was finished in this run\n" in err("evaluate")
 
 

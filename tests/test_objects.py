@@ -92,6 +92,48 @@ def test_mistakes(
     assert mistakes(package, name, **arguments) == expected
 
 
+@pytest.mark.parametrize(
+    ("package", "name", "arguments", "expected"),
+    [
+        ("albumentations", "OneOf", {"transforms": [{"GaussNoise": {}, "Blur": {}}]},
+         "here.OneOf.transforms: expected a name or `Name: {argument: value}`, received a mapping with 'GaussNoise', 'Blur'"),
+        ("albumentations", "OneOf", {"transforms": "Blur"}, "here.OneOf.transforms: expected a list, received the text 'Blur'"),
+        ("keras.optimizers", "SGD", {"learning_rate": {"CosineDecay": 5}},
+         "here.SGD.learning_rate: expected the arguments of CosineDecay as a mapping, received 5"),
+    ],
+)  # fmt: skip
+def test_what_should_be_a_call_inside_and_is_none(
+    package: str, name: str, arguments: dict[str, object], expected: str
+) -> None:
+    assert mistakes(package, name, **arguments) == [expected]
+
+
+def test_a_name_alone_is_a_layer_inside_a_layer() -> None:
+    layer = objects.make(
+        Call("TimeDistributed", {"layer": "Flatten"}), "keras.layers", "here"
+    ).layer
+    assert isinstance(layer, keras.layers.Flatten)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("os.path", "is no class, but module"),
+        ("os.getcwd", "is no keras.layers.Layer"),
+        (".foo", "cannot be imported: "),
+        ("broken.Layer", "cannot be imported: name 'oops' is not defined"),
+        ("plain.Thing", "is no keras.layers.Layer"),
+    ],
+)
+def test_import_paths_of_what_is_no_layer(workplace: Path, name: str, reason: str) -> None:
+    Path("broken.py").write_text("oops\n")
+    Path("plain.py").write_text("class Thing: pass\n")
+    with pytest.raises((UserError, ExceptionGroup)) as error:
+        objects.make(Call(name), "keras.layers", "here")
+    found = error.value.exceptions[0] if isinstance(error.value, ExceptionGroup) else error.value
+    assert str(found).startswith(f"here.{name}: {reason}")
+
+
 def test_what_the_library_refuses() -> None:
     with pytest.raises(UserError) as error:
         objects.make(Call("Dropout", {"rate": 2}), "keras.layers", "here")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,6 +130,68 @@ def test_resume_wants_a_run_of_the_same_config(small: Path, trainer: Trainer) ->
     )
 
 
+def test_resume_refuses_pictures_that_have_changed(small: Path, trainer: Trainer) -> None:
+    """A new split over the same weights would test on what was trained on."""
+    trainer("fit", small)
+    split = Path("runs/small/latest/split.csv").read_text()
+    Path("pictures/red/00.png").rename("pictures/red/new.png")
+    done = trainer("fit", small, "--resume", "--set", "training.epochs=3")
+    latest = Path("runs/small") / Path("runs/small/latest").readlink()
+    assert (done.code, done.err) == (
+        2,
+        "error: small.yaml:3: data.source: the pictures are no longer those of the run to resume, "
+        f"{latest}\n  start a new run without --resume: a test picture could be trained on\n",
+    )
+    assert Path("runs/small/latest/split.csv").read_text() == split
+
+
+def test_resume_takes_new_callbacks_and_keeps_their_settings(small: Path, trainer: Trainer) -> None:
+    stop = "training.callbacks=[{{EarlyStopping: {{monitor: loss, min_delta: 99, patience: {}}}}}, {{CSVLogger: {{filename: log.csv}}}}]"
+    trainer("fit", small, "--set", stop.format(1), "--set", "training.epochs=9")
+    assert len(history(Path("runs/small/latest"))) == 2
+    more = ["--resume", "--set", "training.epochs=5", "--set", stop.format(50)]
+    assert trainer("fit", small, *more).code == 0
+    assert len(history(Path("runs/small/latest"))) == 5
+    assert len(Path("log.csv").read_text().splitlines()) == 6  # the header and five epochs
+    assert load(Path("runs/small/latest/config.yaml")).training.epochs == 5
+
+
+def test_resume_goes_on_with_the_run_that_has_a_checkpoint(small: Path, trainer: Trainer) -> None:
+    trainer("fit", small)
+    first = Path("runs/small/latest").resolve()
+    Path("stop.py").write_text(
+        "import keras\n"
+        "class Stop(keras.callbacks.Callback):\n"
+        "    def on_train_begin(self, logs=None): raise KeyboardInterrupt\n"
+    )
+    trainer("fit", small, "--set", "training.callbacks=[stop.Stop]")
+    done = trainer("fit", small, "--resume", "--set", "training.epochs=3")
+    assert done.code == 0, done.err
+    assert len(history(first)) == 3
+    (first / "checkpoints" / "last.keras").unlink()
+    Path("runs/small/latest").unlink()
+    Path("runs/small/latest").symlink_to(first.name)
+    lost = trainer("fit", small, "--resume", "--set", "training.epochs=4")
+    assert lost.code == 2
+    assert "checkpoints/last.keras: is missing, so the run cannot go on\n" in lost.err
+    assert len(history(first)) == 3
+
+
+def test_best_goes_up_for_a_metric_and_down_for_a_loss(small: Path, trainer: Trainer) -> None:
+    options = [
+        "--set",
+        "training.best.monitor=val_categorical_accuracy",
+        "--set",
+        "training.epochs=5",
+    ]
+    trainer("fit", small, *options)
+    values = [float(row["val_categorical_accuracy"]) for row in history(Path("runs/small/latest"))]
+    with zipfile.ZipFile("runs/small/latest/checkpoints/best.keras") as archive:
+        state = json.loads(archive.read("state.json"))
+    assert state["best"] == max(values) > min(values)
+    assert state["epoch"] == values.index(max(values)) + 1
+
+
 def test_ctrl_c_ends_a_real_process_cleanly(small: Path) -> None:
     command = [
         sys.executable,
@@ -202,6 +265,59 @@ def test_an_export_that_disagrees_fails_and_leaves_no_file(small: Path, trainer:
     assert sorted(path.name for path in folder.iterdir()) == ["parity.json", "saved_model"]
     parity = json.loads((folder / "parity.json").read_text())
     assert [row["agrees"] for row in parity] == [True, False]
+
+
+def test_no_figures_and_no_files_without_pictures(small: Path, trainer: Trainer) -> None:
+    """Of nothing, everything agrees and is right."""
+    trainer("fit", small)
+    latest = Path("runs/small") / Path("runs/small/latest").readlink()
+    metrics = (latest / "metrics.json").read_text()
+    Path("pictures").rename("moved")
+    for verb in ("evaluate", "export"):
+        done = trainer(verb)
+        assert done.code == 2
+        assert done.err.endswith(
+            f"error: {latest}/split.csv: none of its pictures can be read\n"
+            "  its paths are relative to the directory in which the run was trained: run it there\n"
+        )
+    assert (latest / "metrics.json").read_text() == metrics
+    assert not (latest / "export").exists()
+
+
+def test_a_run_without_a_test_split(small: Path, trainer: Trainer) -> None:
+    fitted = trainer("fit", small, "--set", "data.split.test=0")
+    assert fitted.code == 0, fitted.err
+    assert "no test split, so nothing to evaluate\n" in fitted.out
+    assert trainer("export").code == 0
+    assert "has no test split\n" in trainer("evaluate").err
+
+
+def test_classes_of_any_name(workplace: Path, small: Path, trainer: Trainer) -> None:
+    names = ["[red]a", 'b, "c"', "label", "ü \u2603"]
+    draw_pictures(workplace / "odd", dict.fromkeys(names, 6))
+    (workplace / "odd" / "label" / "00.png").rename(workplace / os.fsdecode(b"odd/label/\xff.png"))
+    fitted = trainer("fit", small, "--set", "data.source.path=odd")
+    assert fitted.code == 0, fitted.err
+    assert "│ [red]a │" in fitted.out
+    done = trainer("predict", "odd", "--out", "labels.csv")
+    assert done.code == 0, done.err
+    with Path("labels.csv").open(errors="surrogateescape") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[3:] == ["[red]a", 'b, "c"', "class label", "ü \u2603"]
+    assert {row["label"] for row in rows} <= set(names)
+    assert len(rows) == 24
+
+
+def test_predict_writes_through_a_link_and_over_no_picture(small: Path, trainer: Trainer) -> None:
+    trainer("fit", small, "--set", "training.epochs=1")
+    Path("real.csv").write_text("old")
+    Path("link.csv").symlink_to("real.csv")
+    assert trainer("predict", "pictures", "--out", "link.csv").code == 0
+    assert Path("link.csv").is_symlink()
+    assert Path("real.csv").read_text().startswith("path,label,probability,blue")
+    assert trainer("predict", "pictures", "--out", "pictures/red/00.png").err == (
+        "error: --out: pictures/red/00.png is the name of a picture\n  as in --out labels.csv\n"
+    )
 
 
 def test_check_builds_everything_and_trains_nothing(small: Path, trainer: Trainer) -> None:

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from trainer.errors import UserError
 
@@ -19,8 +19,14 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yields a path beside `path` to write a file or folder to; it takes the place of `path` when
     the block ends well and vanishes when it does not.
 
+    A symbolic link is followed; what is no ordinary file, such as /dev/stdout, is written directly.
+
     Raises: UserError when the place is not writable.
     """
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not path.is_file() and not path.is_dir():
+        yield path
+        return
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +65,7 @@ def demand_writable(path: Path, where: str) -> None:
 
 def remove(path: Path) -> None:
     """The file or folder, if it is there."""
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
@@ -67,8 +73,8 @@ def remove(path: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """The text as UTF-8, atomically."""
-    with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8", newline="")
+    with replacing(path) as partial, _opened(partial) as file:
+        file.write(text)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -78,7 +84,12 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A header and rows, atomically."""
-    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as partial, _opened(partial) as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(rows)
+
+
+def _opened(path: Path) -> TextIO:
+    """For writing UTF-8; file names that are none come out as the bytes they are."""
+    return path.open("w", newline="", encoding="utf-8", errors="surrogateescape")

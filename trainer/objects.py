@@ -30,6 +30,18 @@ NESTED = {
 }
 
 
+WHOLE = ("layer", "inner_optimizer")  # where Keras does not look up text itself
+
+# What a made object must be; losses may be functions.
+BASES = {
+    "keras.layers": "Layer",
+    "keras.optimizers": "Optimizer",
+    "keras.optimizers.schedules": "LearningRateSchedule",
+    "keras.metrics": "Metric",
+    "keras.callbacks": "Callback",
+}
+
+
 def make(call: Call, package: str, where: str, values: Mapping[str, int] | None = None) -> Any:
     """The object that a Call describes.
 
@@ -42,17 +54,22 @@ def make(call: Call, package: str, where: str, values: Mapping[str, int] | None 
     Raises: ExceptionGroup of the UserErrors of `mistakes`, or a UserError with the library's
         reason.
     """
-    found = list(mistakes(where, package, call))
-    if found:
-        raise ExceptionGroup(where, found)
+    wrong = list(mistakes(where, package, call))
+    if wrong:
+        raise ExceptionGroup(where, wrong)
     arguments = {
         name: _resolved(name, value, f"{where}.{call.name}.{name}", values or {})
         for name, value in call.arguments.items()
     }
+    here = f"{where}.{call.name}"
     try:
-        return _find(call.name, package, where)(**arguments)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{where}.{call.name}", f"refused by {package}: {_reason(error)}") from None
+        found = _find(call.name, package, where)(**arguments)
+    except Exception as error:  # a class of the library or the user's may raise whatever it likes
+        raise UserError(here, f"refused by {package}: {_reason(error)}") from None
+    base = BASES.get(package)
+    if base and not isinstance(found, getattr(import_module(package), base)):
+        raise UserError(here, f"is no {package}.{base}")
+    return found
 
 
 def mistakes(where: str, package: str, call: Call) -> Iterator[UserError]:
@@ -78,21 +95,29 @@ def mistakes(where: str, package: str, call: Call) -> Iterator[UserError]:
 
 
 def _nested_mistakes(name: str, value: Any, where: str) -> Iterator[UserError]:
-    for inner_where, inner in _inside(name, value, where):
+    try:
+        inside = list(_inside(name, value, where))
+    except ValueError as error:
+        yield UserError(where, str(error))
+        return
+    for inner_where, inner in inside:
         yield from mistakes(inner_where, NESTED[_kind(name)], inner)
     if isinstance(value, str) and value.startswith("$") and value not in COMPUTED:
         yield UserError(where, f"unknown value '{value}'", suggestion(value, COMPUTED))
 
 
 def _inside(name: str, value: Any, where: str) -> Iterator[tuple[str, Call]]:
-    """The calls that stand in an argument: one, or a list of them for `transforms`."""
-    if _kind(name) not in NESTED:
-        return
-    if isinstance(value, list):
+    """The calls that stand in an argument: one, or a list of them for `transforms`.
+
+    Text is left to Keras where Keras looks it up itself, as in `kernel_initializer: he_normal`.
+    Raises: ValueError for what should be a call and is none.
+    """
+    if name == "transforms":
+        if not isinstance(value, list):
+            raise ValueError(f"expected a list, received {received(value)}")
         for index, item in enumerate(value):
-            if isinstance(item, str | dict):
-                yield f"{where}[{index}]", Call.parse(item)
-    elif isinstance(value, dict) and len(value) == 1:
+            yield f"{where}[{index}]", Call.parse(item)
+    elif isinstance(value, (dict, str) if name in WHOLE else dict) and _kind(name) in NESTED:
         yield where, Call.parse(value)
 
 
@@ -137,11 +162,14 @@ def _imported(path: str, where: str) -> Any:
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     module, _, name = path.rpartition(".")
+    hint = "write the import path of a class, as in mypackage.layers.Swirl"
     try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        hint = "write the import path of a class, as in mypackage.layers.Swirl"
+        found = getattr(import_module(module), name)
+    except Exception as error:  # the user's module may fail in any way
         raise UserError(f"{where}.{path}", f"cannot be imported: {error}", hint) from None
+    if not callable(found):
+        raise UserError(f"{where}.{path}", f"is no class, but {type(found).__name__}", hint)
+    return found
 
 
 def _arguments(target: Any) -> tuple[set[str] | None, list[str]]:
@@ -150,10 +178,10 @@ def _arguments(target: Any) -> tuple[set[str] | None, list[str]]:
     Keras layers end in **kwargs and hand them up, so the names are gathered along the hierarchy.
     """
     hierarchy = target.__mro__ if isinstance(target, type) else ()
-    inits = [each.__dict__["__init__"] for each in hierarchy if "__init__" in each.__dict__]
+    inits = [vars(each)["__init__"] for each in hierarchy[:-1] if "__init__" in vars(each)]
     known: set[str] = set()
     required: list[str] | None = None
-    for function in inits or [target]:
+    for function in inits or ([] if hierarchy else [target]):
         parameters = list(inspect.signature(function).parameters.values())[bool(inits) :]  # no self
         named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         if required is None:
@@ -162,7 +190,7 @@ def _arguments(target: Any) -> tuple[set[str] | None, list[str]]:
         root = function.__module__.endswith(("layers.layer", "optimizers.base_optimizer"))
         if root or all(p.kind is not p.VAR_KEYWORD for p in parameters):
             return known, required  # the **kwargs of Keras's roots only serve old spellings
-    return None, required or []
+    return (None if inits else known), required or []
 
 
 def _reason(error: Exception) -> str:

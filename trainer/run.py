@@ -1,6 +1,8 @@
 """A run is a folder. The only file that knows what lies where in it."""
 
+import contextlib
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -85,20 +87,24 @@ def create(config: Config) -> Run:
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        folder = parent / stamp
-        number = 1
-        while folder.exists():  # two runs in one second
-            number += 1
-            folder = parent / f"{stamp}_{number}"
-        folder.mkdir()
+        folder = _new_folder(parent, stamp)
         link = parent / f".latest.{uuid.uuid4().hex[:8]}"
         link.symlink_to(folder.name)
         link.replace(parent / "latest")
     except OSError as error:
         raise files.not_writable(parent, error, "runs") from None
     run = Run(folder)
-    files.write_text(run.config, dump(config))
+    write_config(run, config)
     return run
+
+
+def _new_folder(parent: Path, stamp: str) -> Path:
+    for number in itertools.count(1):  # two runs may begin in one second
+        folder = parent / (stamp if number == 1 else f"{stamp}_{number}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise AssertionError("unreachable")
 
 
 def latest(config: Config) -> Run:
@@ -108,6 +114,21 @@ def latest(config: Config) -> Run:
     if not (link / "config.yaml").is_file():
         raise UserError("name", f"no run in {parent} yet", "start one with trainer fit")
     return _real(link)
+
+
+def resumable(config: Config) -> Run:
+    """The newest run of a config's name that has finished an epoch, else the newest.
+
+    So a run that was started by mistake and stopped at once does not hide the one before it.
+    Raises: UserError if there is none, or if the newest lost its last checkpoint.
+    """
+    newest = latest(config)
+    every = [Run(path.parent) for path in newest.folder.parent.glob("*/checkpoints")]
+    begun = [run for run in every if run.last.is_file() and not run.folder.is_symlink()]
+    found = max(begun, key=lambda run: run.last.stat().st_mtime, default=newest)
+    if found.history.exists() and not found.last.is_file():
+        raise UserError(str(found.last), "is missing, so the run cannot go on", "start a new run")
+    return found
 
 
 def is_run(target: str) -> bool:
@@ -121,14 +142,13 @@ def find(target: str | None = None) -> Run:
     Raises: UserError if there is none.
     """
     if target is None:
-        every = [path.parent for path in Path("runs").glob("*/*/config.yaml")]
-        every = sorted(
-            (path for path in every if not path.is_symlink()), key=lambda path: path.name
-        )
+        every = [
+            path for path in Path("runs").glob("*/*/config.yaml") if not path.parent.is_symlink()
+        ]
         if not every:
             hint = "start one with trainer fit, or give the folder of a run"
             raise UserError("", f"no run in {Path('runs').absolute()} yet", hint)
-        return Run(every[-1])
+        return Run(max(every, key=lambda path: path.stat().st_mtime).parent)
     path = Path(target)
     if path.suffix in (".yaml", ".yml"):
         return latest(load(path))
@@ -143,14 +163,23 @@ def _real(path: Path) -> Run:
     return Run(path.parent / path.readlink() if path.is_symlink() else path)
 
 
+def write_config(run: Run, config: Config) -> None:
+    """Keeps the resolved config."""
+    files.write_text(run.config, dump(config))
+
+
 def write_classes(run: Run, classes: tuple[str, ...]) -> None:
     """Keeps the class names, in the order of the scores."""
     files.write_text(run.classes, "".join(f"{name}\n" for name in classes))
 
 
 def read_classes(run: Run) -> tuple[str, ...]:
-    """The class names, in the order of the scores."""
-    return tuple(run.classes.read_text(encoding="utf-8").splitlines())
+    """The class names, in the order of the scores. Raises UserError if they are missing."""
+    try:
+        text = run.classes.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise UserError(str(run.classes), f"cannot be read: {error.strerror}") from None
+    return tuple(text.removesuffix("\n").split("\n"))
 
 
 def write_history(run: Run, history: Sequence[Mapping[str, float]], columns: Sequence[str]) -> None:

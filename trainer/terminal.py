@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 PLAIN_SECONDS = 30  # between two plain lines of one piece of work
 
@@ -25,18 +26,23 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def say(text: str = "", style: str | None = None) -> None:
     """One line to standard output."""
-    console.print(text, style=style, markup=False)
+    console.print(_printable(text), style=style, markup=False)
 
 
 def warn(text: str) -> None:
     """One line to standard error, above a live bar if there is one."""
     target = console if console.is_terminal else errors
-    target.print(f"warning: {text}", style="yellow", markup=False)
+    target.print(f"warning: {_printable(text)}", style="yellow", markup=False)
 
 
 def fail(text: str) -> None:
     """An error, to standard error."""
-    errors.print(f"error: {text}", style="red", markup=False)
+    errors.print(f"error: {_printable(text)}", style="red", markup=False)
+
+
+def _printable(text: str) -> str:
+    """File names that are not UTF-8 with their bytes as \\x.."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -45,9 +51,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     grid = Table()
     for index, name in enumerate(columns):
         right = all(str(row[index]).strip(" %-.,0123456789()e") == "" for row in rows)
-        grid.add_column(name, justify="right" if right and rows else "left")
+        grid.add_column(Text(name), justify="right" if right and rows else "left")
     for row in rows:
-        grid.add_row(*map(str, row))
+        grid.add_row(*(Text(_printable(str(cell))) for cell in row))  # Text: no [markup] in names
     console.print(grid, soft_wrap=False)
 
 
@@ -100,7 +106,7 @@ def silenced() -> Iterator[None]:
         os.dup2(sink.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             sink.seek(0)
             os.write(kept, sink.read())
             raise

@@ -48,6 +48,22 @@ def test_dump_is_the_inverse_of_load(tmp_path: Path) -> None:
     assert again.model_dump() == config.model_dump()
 
 
+def test_dump_keeps_text_that_looks_like_a_number(tmp_path: Path) -> None:
+    overrides = ["name='1e5'", "data.source.path='0'", "training.optimizer.Adam.learning_rate=.inf"]
+    config = load(write(tmp_path, SMALL), overrides)
+    again = load(write(tmp_path, dump(config), "again.yaml"))
+    assert (again.name, again.data.source.model_dump()["path"]) == ("1e5", "0")
+    assert again.training.optimizer.arguments == {"learning_rate": float("inf")}
+
+
+def test_merge_keys_give_way_to_what_is_written(tmp_path: Path) -> None:
+    text = SMALL.replace(
+        "{learning_rate: 0.01}", "{<<: {learning_rate: 0.5, beta_1: 0.8}, beta_1: 0.7}"
+    )
+    arguments = load(write(tmp_path, text)).training.optimizer.arguments
+    assert arguments == {"learning_rate": 0.5, "beta_1": 0.7}
+
+
 def test_scalars_are_those_of_yaml_1_2(tmp_path: Path) -> None:
     text = SMALL.replace(
         "{learning_rate: 0.01}", "{a: 1e-3, b: no, c: 12:30, d: 010, e: .inf, f: ~}"
@@ -91,6 +107,9 @@ def test_all_mistakes_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
         ("model.layers[9]=Flatten", "no item [9] in a list of 5"),
         ("name=a/b", "name: expected text that matches ^[A-Za-z0-9][A-Za-z0-9_.-]*$, received the text 'a/b'"),
         ("export=[{kind: onnx, opset: 19}]", "export[0].opset: expected less than or equal to 18, received 19"),
+        ("export=[{kind: onnx}, {kind: onnx}]", "export: two exports of kind 'onnx' would write the same file"),
+        ("seed=4294967296", "seed: expected less than 4294967296, received 4294967296"),
+        ("data.image_size=[16]", "data.image_size: expected more values, received a list of 1"),
         ("export=[{kind: onx}]", "export[0].kind: unknown kind 'onx'\n  did you mean 'onnx'?"),
     ],
 )  # fmt: skip
@@ -120,6 +139,8 @@ def test_missing_keys(tmp_path: Path) -> None:
         ("- 1\n", "c.yaml: expected the sections of a config, received a list of 1\n  start from one of the files in configs/"),
         ("", "c.yaml: expected the sections of a config, received nothing\n  start from one of the files in configs/"),
         ("a: &a [*a]\n", "c.yaml:1: too large or too deeply nested for a config"),
+        ("{" * 3000, "c.yaml:1: too large or too deeply nested for a config"),
+        ("a: 1\n? [x, y]\n: 2\n", "c.yaml:2: a key must be plain text"),
     ],
 )  # fmt: skip
 def test_what_is_no_config(tmp_path: Path, text: str, message: str) -> None:

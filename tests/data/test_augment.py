@@ -46,9 +46,9 @@ def test_no_transforms_change_nothing() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (Call("RandomCrop", {"height": 8, "width": 10}), "RandomCrop changes the picture from 16x20 to 8x10 pixels"),
-        (Call("RandomRotate90"), "RandomRotate90 changes the picture from 16x20 to 20x16 pixels"),
-        (Call("OneOf", {"transforms": [{"NoOp": {}}, {"Resize": {"height": 8, "width": 8}}], "p": 0.01}), "Resize changes the picture from 16x20 to 8x8 pixels"),
+        (Call("RandomCrop", {"height": 8, "width": 10}), "RandomCrop turns 16x20x3 pixels (height, width, channels) into 8x10x3"),
+        (Call("RandomRotate90"), "RandomRotate90 turns 16x20x3 pixels (height, width, channels) into 20x16x3"),
+        (Call("OneOf", {"transforms": [{"NoOp": {}}, {"Resize": {"height": 8, "width": 8}}], "p": 0.01}), "Resize turns 16x20x3 pixels (height, width, channels) into 8x8x3"),
         (Call("ToFloat"), "ToFloat turns pixels into float32; they stay uint8, 0 to 255"),
         (Call("CenterCrop", {"height": 99, "width": 99}), "CenterCrop fails on a picture: "),
     ],

@@ -96,4 +96,4 @@ def test_nothing_but_unreadable_pictures_ends_the_run(examples: Examples) -> Non
     batches = pipeline.training(examples, augment.build(()), spec(), 1, found)
     with pytest.raises(UserError) as error, pipeline.reported(found):
         take(batches, 1)
-    assert "data.source: 7 pictures in a row cannot be decoded, the first is " in str(error.value)
+    assert "data.source: not one of 7 training pictures can be read, as " in str(error.value)

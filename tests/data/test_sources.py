@@ -100,3 +100,50 @@ def test_bad_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert problem(Path("one/cat")) == (
         f"data.source.path: one/cat has 2 pictures but no class folders{LAYOUT}"
     )
+
+
+def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
+    draw_pictures(tmp_path / "elsewhere", {"a": 2})
+    draw_pictures(tmp_path / "root", {"b": 1, "c": 1})
+    (tmp_path / "root" / "a").symlink_to(tmp_path / "elsewhere" / "a")
+    (tmp_path / "elsewhere" / "a" / "deeper").mkdir()
+    (tmp_path / "elsewhere" / "a" / "deeper" / "round").symlink_to(tmp_path / "elsewhere" / "a")
+    examples = families.source(lambda: folder.read(at(tmp_path / "root")))
+    assert examples.labels_NK.sum(axis=0).tolist() == [2, 1, 1]
+
+
+def test_layouts_that_could_be_meant_in_two_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for side in ("train", "val"):
+        draw_pictures(Path("root") / side, {"a": 2, "b": 2})
+    Path("root/car").mkdir()
+    assert problem(Path("root")) == (
+        "data.source.path: root has train/ with sub-folders and also car/\n"
+        "  put either split roots or classes in it"
+    )
+    Path("root/car").rename("root/validation")
+    assert problem(Path("root")) == (
+        "data.source.path: root has both val and validation\n  keep one of them"
+    )
+    Path("root/validation").rename("root/test")
+    assert problem(Path("root")) == (
+        "data.source.path: root/test has no pictures\n"
+        "  fill it, or remove it to split its pictures off the training ones"
+    )
+
+
+def test_class_folders_without_pictures_are_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_pictures(tmp_path, {"a": 2, "b": 2})
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "x.tiff").write_text("")
+    assert folder.read(at(tmp_path)).classes == ("a", "b")
+    assert f"warning: {tmp_path}/c has no pictures, so 'c' is no class\n" in capsys.readouterr().err
+
+
+def test_a_line_break_in_a_class_is_refused(tmp_path: Path) -> None:
+    draw_pictures(tmp_path, {"a": 2, "b\nc": 2})
+    assert problem(tmp_path) == "data.source.path: the class 'b\\nc' has a line break in its name"

@@ -86,6 +86,11 @@ def test_values_that_keras_refuses() -> None:
         (Call("CategoricalCrossentropy"), {"units": 3}, False),
         (Call("CategoricalCrossentropy"), {"units": 3, "activation": "sigmoid"}, False),
         (Call("CategoricalCrossentropy", {"from_logits": True}), {"units": 3}, True),
+        (
+            Call("CategoricalCrossentropy", {"from_logits": True}),
+            {"units": 3, "activation": "softmax"},
+            False,
+        ),
         (Call("BinaryCrossentropy"), {"units": 3, "activation": "sigmoid"}, True),
         (Call("MeanSquaredError"), {"units": 3}, True),
     ],
@@ -97,7 +102,8 @@ def test_a_loss_for_probabilities_gets_probabilities(
     if fits:
         network.demand_probabilities(model, loss)
         return
-    with pytest.raises(UserError, match=r"training\.loss: CategoricalCrossentropy expects prob"):
+    expected = "logits" if loss.arguments else "probabilities"
+    with pytest.raises(UserError, match=f"CategoricalCrossentropy expects {expected}, but"):
         network.demand_probabilities(model, loss)
 
 

@@ -45,8 +45,9 @@ def test_auto_finds_the_direction_of_a_metric() -> None:
     stop = keras.callbacks.EarlyStopping("val_categorical_accuracy", patience=1)
     model, strategy = runs.network(), tf.distribute.get_strategy()
     aims = objective.build(Training.model_validate(runs.SPEC), model, {}, strategy)
-    objective.direct([stop], aims)
+    stop.mode = objective.direction(stop.monitor, aims)
     assert stop.mode == "max"
+    assert objective.direction("val_loss", aims) == "min"
     train(stop, epochs=2)  # Keras alone: "isn't able to automatically determine"
 
 

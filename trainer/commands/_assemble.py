@@ -13,6 +13,15 @@ from trainer.model import network
 from trainer.parts import part
 from trainer.training import hardware, objective
 
+# Callbacks of Keras that do not do here what they promise: (problem, way out).
+NOT_HERE = {
+    "BackupAndRestore": (
+        "would start a new run from the weights of another",
+        "remove it: every epoch is kept, and --resume goes on",
+    ),
+    "SwapEMAWeights": ("averaged weights are not supported", "remove it"),
+}
+
 
 class Job(NamedTuple):
     """A training that only wants to be started."""
@@ -49,20 +58,41 @@ def assemble(config: Config) -> Job:
         objects.make(call, "keras.callbacks", f"training.callbacks[{index}]", values)
         for index, call in enumerate(training.callbacks)
     ]
-    _demand_monitors(config, callbacks, objective.names(aims))
-    objective.direct(callbacks, aims)
+    _demand_callbacks(config, callbacks, aims)
     augmented = augment.build(data.augment)
     return Job(examples.classes, sides, strategy, model, aims, callbacks, augmented, steps)
 
 
-def _demand_monitors(config: Config, callbacks: list[Any], names: list[str]) -> None:
-    """Keras would only warn, every epoch, and never stop or save anything."""
-    wanted = [("training.best.monitor", config.training.best.monitor)]
-    for index, (call, callback) in enumerate(
-        zip(config.training.callbacks, callbacks, strict=True)
-    ):
-        where = f"training.callbacks[{index}].{call.name}.monitor"
-        wanted.append((where, getattr(callback, "monitor", names[0])))
+def _demand_callbacks(config: Config, callbacks: list[Any], aims: objective.Objective) -> None:
+    """Raises UserError for a callback that would fail or mislead only after hours, and gives those
+    of mode `auto` the direction of the metric they monitor.
+
+    Of an unknown name Keras only warns, every epoch; the direction it looks up in metrics that
+    only its own `fit` builds.
+    """
+    names = objective.names(aims)
+    calls = zip(config.training.callbacks, callbacks, strict=True)
+    wanted: list[tuple[str, str]] = [("training.best.monitor", config.training.best.monitor)]
+    for index, (call, callback) in enumerate(calls):
+        where = f"training.callbacks[{index}].{call.name}"
+        if call.name in NOT_HERE:
+            raise UserError(where, *NOT_HERE[call.name])
+        if isinstance(callback, keras.callbacks.ReduceLROnPlateau) and _has_schedule(
+            aims.optimizer
+        ):
+            problem = "the learning rate follows a schedule, so nothing else can change it"
+            raise UserError(where, problem, "give the optimizer a number as its learning_rate")
+        monitored = getattr(callback, "monitor", None)
+        if monitored is not None:
+            wanted.append((f"{where}.monitor", monitored))
+            if getattr(callback, "mode", None) == "auto":
+                callback.mode = objective.direction(monitored, aims)
     for where, name in wanted:
         if name not in names:
             raise UserError(where, f"nothing is called '{name}'", f"one of: {', '.join(names)}")
+
+
+def _has_schedule(optimizer: Any) -> bool:
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    schedules = keras.optimizers.schedules.LearningRateSchedule
+    return isinstance(getattr(optimizer, "_learning_rate", None), schedules)

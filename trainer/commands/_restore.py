@@ -3,13 +3,14 @@
 from typing import NamedTuple
 
 import keras
+import numpy as np
 
 from trainer import run as runs
 from trainer.config import Config
 from trainer.config.load import load
 from trainer.errors import UserError
 from trainer.model import network
-from trainer.training import checkpoint
+from trainer.training import checkpoint, hardware
 
 
 class Trained(NamedTuple):
@@ -27,12 +28,27 @@ class Trained(NamedTuple):
 def restore(run: runs.Run) -> Trained:
     """The network of the best epoch. Raises UserError if no epoch was finished."""
     if not run.best.is_file():
+        nan = run.last.is_file()
         raise UserError(
-            str(run.folder), "no epoch was finished in this run", "train it with trainer fit"
+            str(run.folder),
+            "there is no checkpoints/best.keras: the monitored value was NaN in every epoch?"
+            if nan
+            else "no epoch was finished in this run",
+            "a smaller learning rate may help" if nan else "train it with trainer fit",
         )
     config = load(run.config)
     classes = runs.read_classes(run)
-    keras.config.set_dtype_policy("float32")
+    hardware.full_precision()
     model = network.build(config.model, config.data.image_size, classes)
     checkpoint.load(model, run.best)
     return Trained(config, classes, network.with_probabilities(model, config.training.loss))
+
+
+def demand_pictures(weights_N: np.ndarray, run: runs.Run) -> None:
+    """Raises UserError if not one picture of the split could be read."""
+    if not weights_N.any():
+        raise UserError(
+            str(run.split),
+            "none of its pictures can be read",
+            "its paths are relative to the directory in which the run was trained: run it there",
+        )

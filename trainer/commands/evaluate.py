@@ -6,7 +6,7 @@ import numpy as np
 
 from trainer import files, terminal
 from trainer import run as runs
-from trainer.commands._restore import restore
+from trainer.commands._restore import demand_pictures, restore
 from trainer.data import pipeline, split
 from trainer.errors import UserError
 from trainer.evaluation import metrics, predict
@@ -21,6 +21,7 @@ def run(this: runs.Run) -> None:
     faults = pipeline.Faults({}, [])
     batches = pipeline.evaluation(examples, trained.config.data, faults)
     scores_NK, weights_N = predict.scores(trained.model, batches)
+    demand_pictures(weights_N, this)
     counted = weights_N[: len(examples.paths)] > 0
     truth_N = examples.labels_NK.argmax(axis=1)[counted]
     predicted_N = scores_NK[: len(examples.paths)].argmax(axis=1)[counted]

@@ -6,7 +6,7 @@ import numpy as np
 
 from trainer import files, terminal
 from trainer import run as runs
-from trainer.commands._restore import Trained, restore
+from trainer.commands._restore import Trained, demand_pictures, restore
 from trainer.config.export import Export
 from trainer.data import pipeline, split
 from trainer.errors import Failed
@@ -26,6 +26,7 @@ def run(this: runs.Run) -> None:
     pictures, and only then given its name. Raises Failed if one disagrees."""
     trained = restore(this)
     images, expected_NK = _pictures(this, trained)
+    files.demand_writable(this.export / "parity.json", str(this.folder))
     rows = []
     for spec in trained.config.export:
         rows.append(_one(spec, this, trained, images, expected_NK))
@@ -58,6 +59,7 @@ def _pictures(this: runs.Run, trained: Trained) -> tuple[np.ndarray, np.ndarray]
     some = np.linspace(0, len(examples.paths) - 1, min(IMAGES, len(examples.paths))).astype(int)
     batches = pipeline.evaluation(examples.take(some), trained.config.data, pipeline.Faults({}, []))
     scores_NK, weights_N = predict.scores(trained.model, batches)
+    demand_pictures(weights_N, this)
     images = np.concatenate([batch[0].numpy() for batch in batches])
     return images[weights_N > 0], scores_NK[weights_N > 0]
 

@@ -20,17 +20,25 @@ FREE = ("training.epochs", "training.callbacks", "export", "runs")  # may differ
 def run(config: Config, resume: bool = False) -> runs.Run:
     """Trains in a new run, or goes on with the last one of this name."""
     job = assemble(config)
-    this = _resumed(config) if resume else runs.create(config)
-    state = checkpoint.load(job.model, this.last) if this.last.is_file() else checkpoint.State()
+    if resume:
+        this, state = _resumed(config, job)
+    else:
+        this, state = runs.create(config), checkpoint.State()
+        runs.write_classes(this, job.classes)
+        split.write(job.sides, this.split)
+        runs.write_environment(this)
     _describe(config, job, this, state)
     faults = pipeline.Faults({}, [])
     try:
         _train(config, job, this, state, faults)
     except KeyboardInterrupt:
-        raise Interrupted(_how_to_go_on(config, this)) from None
+        raise Interrupted(_how_to_go_on(this)) from None
     if faults.unreadable:
         terminal.warn(f"{len(faults.unreadable)} pictures could not be decoded and were left out")
-    evaluate.run(this)
+    if job.sides.test.paths:
+        evaluate.run(this)
+    else:
+        terminal.say("no test split, so nothing to evaluate")
     terminal.say(f"next: trainer export {this.folder}")
     return this
 
@@ -43,7 +51,11 @@ def _train(
         job.sides.train, job.augment, data, config.seed, faults, start=state.epoch * job.steps
     )
     validation = pipeline.evaluation(job.sides.validation, data, faults)
-    keeper = checkpoint.Checkpoints(this.last, this.best, training.best, job.callbacks, state)
+    best = training.best
+    if best.mode == "auto":
+        mode = objective.direction(best.monitor, job.objective)
+        best = best.model_copy(update={"mode": mode})
+    keeper = checkpoint.Checkpoints(this.last, this.best, best, job.callbacks, state)
     names = objective.names(job.objective)
     with contextlib.ExitStack() as stack:
         shown = stack.enter_context(
@@ -73,34 +85,44 @@ def _train(
         )
 
 
-def _resumed(config: Config) -> runs.Run:
-    """The latest run of the config's name, if it was started with the same config."""
-    latest = runs.latest(config)
-    before, now = (each.model_dump(mode="json") for each in (load(latest.config), config))
+def _resumed(config: Config, job: Job) -> tuple[runs.Run, checkpoint.State]:
+    """The run to go on with and its state; its config.yaml becomes the one given now.
+
+    Raises: UserError if the config (but for what is FREE) or the pictures are not those of the run.
+    """
+    this = runs.resumable(config)
+    old = load(this.config)
+    before, now = (each.model_dump(mode="json") for each in (old, config))
     for path in FREE:
         for each in (before, now):
             *above, key = path.split(".")
             (each[above[0]] if above else each).pop(key)
-    changed = [f"{key}" for key in now if now[key] != before[key]]
+    changed = [key for key in now if now[key] != before[key]]
+    another = "start a new run without --resume"
     if changed:
-        raise UserError(
-            changed[0],
-            f"{', '.join(changed)} differ from the run to resume, {latest.folder}",
-            "start a new run without --resume, or give the config as it was",
-        )
-    return latest
-
-
-def _describe(config: Config, job: Job, this: runs.Run, state: checkpoint.State) -> None:
+        problem = f"{', '.join(changed)} differ from the run to resume, {this.folder}"
+        raise UserError(changed[0], problem, f"{another}, or give the config as it was")
+    sides = split.read(this.split, runs.read_classes(this))
+    if job.classes != runs.read_classes(this) or not split.same(sides, job.sides):
+        problem = f"the pictures are no longer those of the run to resume, {this.folder}"
+        raise UserError("data.source", problem, f"{another}: a test picture could be trained on")
+    state = checkpoint.load(job.model, this.last) if this.last.is_file() else checkpoint.State()
     if state.epoch >= config.training.epochs:
         raise UserError(
             "training.epochs",
             f"{this.folder} has finished {state.epoch} of {config.training.epochs} epochs",
             f"train longer: --set training.epochs={state.epoch + 5} --resume",
         )
-    runs.write_classes(this, job.classes)
-    split.write(job.sides, this.split)
-    runs.write_environment(this)
+    if old.training.callbacks != config.training.callbacks:
+        state = state._replace(callbacks=())  # the counters of others
+    for callback in job.callbacks:
+        if isinstance(callback, keras.callbacks.CSVLogger):
+            callback.append = True
+    runs.write_config(this, config)
+    return this, state
+
+
+def _describe(config: Config, job: Job, this: runs.Run, state: checkpoint.State) -> None:
     terminal.say(f"run      {this.folder}")
     terminal.say(f"devices  {hardware.described(job.strategy, config.training)}")
     counts = ", ".join(f"{len(side.paths)} {name}" for name, side in job.sides._asdict().items())
@@ -111,7 +133,7 @@ def _describe(config: Config, job: Job, this: runs.Run, state: checkpoint.State)
         terminal.say(f"resumed  after epoch {state.epoch}")
 
 
-def _how_to_go_on(config: Config, this: runs.Run) -> str:
+def _how_to_go_on(this: runs.Run) -> str:
     if not this.last.is_file():
         return f"stopped before the first epoch was finished; nothing to keep in {this.folder}"
     return f"stopped; {this.last} is kept. Go on with the same command and --resume"

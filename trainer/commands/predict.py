@@ -1,6 +1,5 @@
 """`trainer predict`: labels for files and folders."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from trainer import run as runs
 from trainer.commands._restore import restore
 from trainer.data import pipeline
 from trainer.data.examples import Examples
-from trainer.data.sources.folder import SUFFIXES
+from trainer.data.sources.folder import KINDS, SUFFIXES, below
 from trainer.errors import Failed, UserError
 from trainer.evaluation import predict
 
@@ -23,6 +22,8 @@ def run(this: runs.Run, targets: Sequence[Path], out: Path | None) -> None:
     """
     paths = _pictures(targets)
     if out:
+        if out.suffix.lower() in SUFFIXES:
+            raise UserError("--out", f"{out} is the name of a picture", "as in --out labels.csv")
         files.demand_writable(out, "--out")
     trained = restore(this)
     examples = Examples(
@@ -38,17 +39,24 @@ def run(this: runs.Run, targets: Sequence[Path], out: Path | None) -> None:
         if weight
     ]
     width = max((len(path) for path, _, _ in known), default=0)
+    longest = max(map(len, trained.classes))
     for path, label, scores_K in known:
-        terminal.say(f"{path:{width}}  {label}  {scores_K.max():.4f}")
+        terminal.say(f"{path:{width}}  {label:{longest}}  {scores_K.max():.4f}")
     if out:
         rows = [
             (path, label, f"{scores_K.max():.6f}", *(f"{score:.6f}" for score in scores_K))
             for path, label, scores_K in known
         ]
-        files.write_csv(out, ("path", "label", "probability", *trained.classes), rows)
+        files.write_csv(out, _columns(trained.classes), rows)
         terminal.say(f"written  {out}")
     if faults.unreadable:
         raise Failed(f"{len(faults.unreadable)} of {len(paths)} files could not be decoded")
+
+
+def _columns(classes: Sequence[str]) -> list[str]:
+    """One column per class; a class called `label` must not hide the column of that name."""
+    own = ["path", "label", "probability"]
+    return [*own, *(f"class {name}" if name in own else name for name in classes)]
 
 
 def _pictures(targets: Sequence[Path]) -> list[str]:
@@ -56,15 +64,10 @@ def _pictures(targets: Sequence[Path]) -> list[str]:
     found: list[str] = []
     for target in targets:
         if target.is_dir():
-            below = sorted(
-                os.path.join(base, name)  # noqa: PTH118
-                for base, _, names in os.walk(target)
-                for name in names
-                if name.lower().endswith(SUFFIXES)
-            )
-            if not below:
-                raise UserError(str(target), "has no pictures", f"looked for {', '.join(SUFFIXES)}")
-            found += below
+            pictures = list(below(target))
+            if not pictures:
+                raise UserError(str(target), f"has no pictures ({KINDS})")
+            found += pictures
         elif target.exists():
             found.append(str(target))
         else:

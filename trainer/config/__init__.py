@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, PrivateAttr, Strict
+from pydantic import Field, PrivateAttr, Strict, field_validator
 
 from trainer.config.base import Section
 from trainer.config.data import Data
@@ -15,7 +15,7 @@ class Config(Section):
     """A whole run."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")  # the run's folder is named so
-    seed: int = Field(default=1, ge=0)
+    seed: int = Field(default=1, ge=0, lt=2**32)  # what Keras takes
     runs: str = "runs"  # the folder in which runs are kept
     data: Data
     model: Model
@@ -24,5 +24,15 @@ class Config(Section):
         SavedModel(kind="saved_model"),
         Onnx(kind="onnx"),
     )
+
+    @field_validator("export")
+    @classmethod
+    def _one_of_each(cls, export: tuple[Export, ...]) -> tuple[Export, ...]:
+        kinds = [each.kind for each in export]
+        for kind in kinds:
+            if kinds.count(kind) > 1:
+                raise ValueError(f"two exports of kind '{kind}' would write the same file")
+        return export
+
     # Path in the config -> file:line, for errors that show after loading; no part of the dump.
     _places: dict[str, str] = PrivateAttr(default_factory=dict)

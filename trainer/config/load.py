@@ -61,7 +61,7 @@ def load(path: Path, overrides: Sequence[str] = (), check: Check | None = None) 
 
 def dump(config: Config) -> str:
     """YAML text with every default written out; loading it gives an equal Config."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=100)
+    return yaml.dump(config.model_dump(), Dumper=_Dumper, sort_keys=False, width=100)
 
 
 @contextmanager
@@ -70,7 +70,9 @@ def located(config: Config) -> Iterator[None]:
     try:
         yield
     except* UserError as group:
-        found = [_located(error, config._places) for error in leaves(group)]
+        found = [
+            _located(error, config._places) if error.where else error for error in leaves(group)
+        ]
         raise ExceptionGroup("located", found) from None
 
 
@@ -109,6 +111,15 @@ class _Loader(yaml.SafeLoader):
     """The scalars of YAML 1.2: `1e-3` is a number; `no`, `on` and `12:30` are text."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's own attribute)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what _Loader would not read as text, such as '1e5'."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True  # equal values that happen to be one object are written out
 
 
 _SCALARS: dict[str, tuple[str, str, Callable[[str], Any]]] = {
@@ -166,7 +177,6 @@ def _file(path: Path, above: tuple[Path, ...]) -> Node:
 
 def _text(text: str, place: Callable[[int], str]) -> Node:
     """YAML text -> Nodes. Only plain values: a tag such as !!python/object is an error."""
-    loader = _Loader(text)
     count = 0
 
     def convert(node: yaml.Node, depth: int, start: str) -> Node:
@@ -177,16 +187,17 @@ def _text(text: str, place: Callable[[int], str]) -> Node:
         if isinstance(node, yaml.SequenceNode):
             return Node([convert(item, depth + 1, at(item)) for item in node.value], start)
         if isinstance(node, yaml.MappingNode):
-            loader.flatten_mapping(node)
-            found: dict[str, Node] = {}
-            for key, item in node.value:
-                name = str(key.value)
-                if name in found:
-                    raise UserError(
-                        name, "the key stands twice", f"first in {found[name].place}", at(key)
-                    )
-                found[name] = convert(item, depth + 1, at(key))
-            return Node(found, start)
+            first: dict[str, str] = {}
+            for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise UserError("", "a key must be plain text", "", at(key))
+                if key.value in first:
+                    hint = f"first in {first[key.value]}"
+                    raise UserError(key.value, "the key stands twice", hint, at(key))
+                first[key.value] = at(key)
+            loader.flatten_mapping(node)  # `<<`: what was merged comes first, so that it gives way
+            items = {key.value: convert(item, depth + 1, at(key)) for key, item in node.value}
+            return Node(items, start)
         tag = node.tag.removeprefix("tag:yaml.org,2002:")
         if tag not in _SCALARS:
             raise UserError(
@@ -198,6 +209,7 @@ def _text(text: str, place: Callable[[int], str]) -> Node:
         return place(node.start_mark.line + 1)
 
     try:
+        loader = _Loader(text)
         root = loader.get_single_node()
         return Node(None, place(1)) if root is None else convert(root, 0, at(root))
     except yaml.MarkedYAMLError as error:
@@ -205,6 +217,8 @@ def _text(text: str, place: Callable[[int], str]) -> Node:
         hint = "indent with spaces, not tabs" if "\\t" in str(error.problem) else ""
         line = mark.line + 1 if mark else 1
         raise UserError("", f"not valid YAML: {error.problem}", hint, place(line)) from None
+    except RecursionError:
+        raise UserError("", "too large or too deeply nested for a config", "", place(1)) from None
     except (yaml.YAMLError, ValueError) as error:
         raise UserError("", f"not valid YAML: {error}", "", place(1)) from None
 

@@ -41,6 +41,8 @@ def humane(detail: ErrorDetails, section: type[Section], value: Any) -> UserErro
             continue  # the tag of a union, which pydantic adds to its path
         where, value = join(where, key), value[key]
     kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "missing" and isinstance(last, int):
+        return UserError(where, f"expected more values, received {received(value)}")
     if kind == "missing":
         return UserError(where, f"the key '{last}' is missing", f"add `{last}:`")
     if kind == "extra_forbidden":

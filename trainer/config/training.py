@@ -11,7 +11,7 @@ class Best(Section):
     """Which epoch counts as the best one; its checkpoint is evaluated and exported."""
 
     monitor: str = "val_loss"
-    mode: Literal["min", "max"] = "min"
+    mode: Literal["auto", "min", "max"] = "auto"  # auto: as the metric says of itself
 
 
 class Training(Section):

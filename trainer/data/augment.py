@@ -1,7 +1,6 @@
 """The one module that knows albumentations."""
 
 import random
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,20 +18,25 @@ Augment = Callable[[np.ndarray, np.random.Generator, random.Random], np.ndarray]
 def build(calls: Sequence[Call], where: str = "data.augment") -> Augment:
     """The transforms in order, as one function whose draws depend on the generators alone.
 
-    Every thread gets a pipeline of its own: a shared one mixes the draws of several pictures.
+    A pipeline works on one picture at a time: shared by threads, it would mix their draws.
+    TensorFlow calls from ever new threads, so idle pipelines wait in a list, not in thread-local
+    storage.
     `set_random_state` hands one generator to all transforms; `set_random_seed` would give each the
     same seed and so correlated draws.
     """
-    _compose(calls, where)  # mistakes belong here, not into a thread
-    local = threading.local()
+    idle = [_compose(calls, where)]  # mistakes belong here, not into a thread
 
     def augment(
         pixels: np.ndarray, generator: np.random.Generator, python: random.Random
     ) -> np.ndarray:
-        if not hasattr(local, "pipeline"):
-            local.pipeline = _compose(calls, where)
-        local.pipeline.set_random_state(generator, python)
-        return local.pipeline(image=pixels)["image"]
+        try:
+            pipeline = idle.pop()
+        except IndexError:
+            pipeline = _compose(calls, where)
+        pipeline.set_random_state(generator, python)
+        result = pipeline(image=pixels)["image"]
+        idle.append(pipeline)
+        return result
 
     return augment
 
@@ -60,10 +64,10 @@ def _check_one(transform: Any, pixels: np.ndarray, where: str) -> None:
         except Exception as error:
             raise UserError(where, f"{name} fails on a picture: {error}") from None
         if result.shape != pixels.shape:
-            sizes = [f"{height}x{width}" for height, width in (pixels.shape[:2], result.shape[:2])]
+            sizes = ["x".join(map(str, each.shape)) for each in (pixels, result)]
             raise UserError(
                 where,
-                f"{name} changes the picture from {sizes[0]} to {sizes[1]} pixels (height x width)",
+                f"{name} turns {sizes[0]} pixels (height, width, channels) into {sizes[1]}",
                 "pictures have data.image_size before and after augmentation; "
                 "RandomResizedCrop with that size zooms and keeps it",
             )

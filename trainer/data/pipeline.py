@@ -23,7 +23,6 @@ from trainer.errors import UserError
 
 PARALLEL_BATCHES = min(4, os.cpu_count() or 1)  # OpenCV lets go of the interpreter while it decodes
 PREFETCHED_BATCHES = 2
-MAX_UNREADABLE = 100  # in a row
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -85,27 +84,29 @@ def reported(faults: Faults) -> Iterator[None]:
 
 
 def _readable(examples: Examples, index: int, spec: Data, faults: Faults) -> tuple[int, np.ndarray]:
+    """The example, or the next one that can be decoded."""
     count = len(examples.paths)
-    for other in range(index, index + min(count, MAX_UNREADABLE)):
+    for other in range(index, index + count):
         pixels = _pixels(examples.paths[other % count], spec, faults)
         if pixels is not None:
             return other % count, pixels
-    raise UserError(
-        "data.source",
-        f"{min(count, MAX_UNREADABLE)} pictures in a row cannot be decoded, "
-        f"the first is {examples.paths[index]}: {faults.unreadable[examples.paths[index]]}",
-        "look at the files: is this a folder of pictures?",
+    path = examples.paths[index]
+    problem = (
+        f"not one of {count} training pictures can be read, as {path}: {faults.unreadable[path]}"
     )
+    raise UserError("data.source", problem, "look at the files: is this a folder of pictures?")
 
 
 def _pixels(path: str, spec: Data, faults: Faults) -> np.ndarray | None:
-    """The picture, or None if it cannot be decoded: warned of once, counted in `faults`."""
+    """The picture, or None if it cannot be decoded: tried and warned of once, kept in `faults`."""
+    if path in faults.unreadable:
+        return None
     try:
         return decode(Path(path).read_bytes(), spec.image_size)
     except (OSError, ValueError) as error:
-        if path not in faults.unreadable:
-            faults.unreadable[path] = getattr(error, "strerror", None) or str(error)
-            terminal.warn(f"{path} is left out: {faults.unreadable[path]}")
+        reason = getattr(error, "strerror", None) or str(error)
+        if faults.unreadable.setdefault(path, reason) is reason:  # of several threads, the first
+            terminal.warn(f"{path} is left out: {reason}")
         return None
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -53,7 +54,7 @@ def split(examples: Examples, spec: Split, seed: int) -> Sides:
 
 
 def _draw(seed: int, name: str, path: str) -> bytes:
-    return hashlib.sha256(f"{seed}/{name}/{Path(path).name}".encode()).digest()
+    return hashlib.sha256(os.fsencode(f"{seed}/{name}/{Path(path).name}")).digest()
 
 
 def _too_few(name: str, count: int, counts: dict[str, int]) -> None:
@@ -69,6 +70,14 @@ def _too_few(name: str, count: int, counts: dict[str, int]) -> None:
     )
 
 
+def same(one: Sides, other: Sides) -> bool:
+    """Whether the same pictures with the same labels are on the same sides."""
+    return all(
+        list(mine.paths) == list(theirs.paths) and np.array_equal(mine.labels_NK, theirs.labels_NK)
+        for mine, theirs in zip(one, other, strict=True)
+    )
+
+
 def write(sides: Sides, path: Path) -> None:
     """A CSV with the columns path, label, split."""
     rows = [
@@ -80,10 +89,14 @@ def write(sides: Sides, path: Path) -> None:
 
 
 def read(path: Path, classes: Sequence[str]) -> Sides:
-    """The sides as written."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    labels = [classes.index(row["label"]) for row in rows]
+    """The sides as written. Raises UserError if the file is missing or of other classes."""
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            rows = list(csv.DictReader(file))
+        index = {name: number for number, name in enumerate(classes)}
+        labels = [index[row["label"]] for row in rows]
+    except (OSError, KeyError) as error:
+        raise UserError(str(path), f"is not the split of this run: {error}") from None
     examples = Examples(
         [row["path"] for row in rows], one_hot(labels, len(classes)), tuple(classes)
     )

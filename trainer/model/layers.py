@@ -13,19 +13,25 @@ def build(spec: Layers, image_size: tuple[int, int], classes: tuple[str, ...]) -
     Raises: UserError with the path of the layer that does not fit its input, or of the last one if
     it does not give one score per class.
     """
-    inputs = tensor = keras.Input((*image_size, 3), name="image")
+    inputs = tensor = keras.Input((*image_size, 3))
     for index, call in enumerate(spec.layers):
         where = f"model.layers[{index}]"
         layer = objects.make(call, "keras.layers", where, {"$classes": len(classes)})
         shape = tuple(tensor.shape)
         try:
             tensor = layer(tensor)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # a layer may raise whatever it likes
             problem = f"does not fit its input of shape {shape}: {_first_sentences(error)}"
             raise UserError(f"{where}.{call.name}", problem) from None
+        if not isinstance(tensor, keras.KerasTensor):
+            problem = f"gives {len(tensor)} outputs, but the next layer takes one"
+            raise UserError(f"{where}.{call.name}", problem)
     if tuple(tensor.shape) != (None, len(classes)):
         _demand_scores(spec, tuple(tensor.shape), classes)
-    return keras.Model(inputs, tensor, name="network")
+    try:
+        return keras.Model(inputs, tensor, name="network")
+    except ValueError as error:  # two layers of one name
+        raise UserError("model.layers", _first_sentences(error)) from None
 
 
 def _demand_scores(spec: Layers, shape: tuple[int | None, ...], classes: tuple[str, ...]) -> None:
@@ -44,4 +50,5 @@ def _demand_scores(spec: Layers, shape: tuple[int | None, ...], classes: tuple[s
 def _first_sentences(error: Exception) -> str:
     """Keras's reason without the dump of arguments that follows it."""
     text = str(error).split("\n\nArguments received")[0]
-    return " ".join(text.replace("\x1b[1m", "").replace("\x1b[0m", "").split())
+    text = text.replace("\x1b[1m", "").replace("\x1b[0m", "") or type(error).__name__
+    return " ".join(text.split())

@@ -22,21 +22,30 @@ def with_probabilities(model: keras.Model, loss: Call) -> keras.Model:
     if not loss.arguments.get("from_logits"):
         return model
     activation = "sigmoid" if "Binary" in loss.name else "softmax"
-    probabilities = keras.layers.Activation(activation, name="probabilities")(model.output)
+    probabilities = keras.layers.Activation(activation)(model.output)
     return keras.Model(model.input, probabilities, name=model.name)
 
 
 def demand_probabilities(model: keras.Model, loss: Call) -> None:
-    """Raises UserError if scores that the loss takes for probabilities are none.
+    """Raises UserError if the scores are not of the kind that a crossentropy takes them for.
 
-    Keras would train on, clipping them: a loss that does not fall and no word why.
+    Keras would train on: with scores that are no probabilities it clips them, and the loss does not
+    fall; with probabilities taken for logits, evaluation and exports would apply softmax twice.
     """
+    if "Crossentropy" not in loss.name:
+        return
     noise = np.random.default_rng(0).uniform(0, 255, (8, *model.input_shape[1:])).astype("float32")
     scores_NK = np.asarray(model(noise), np.float64)
     sums_to_one = "Binary" in loss.name or np.allclose(scores_NK.sum(axis=1), 1, atol=1e-2)
-    if "Crossentropy" not in loss.name or loss.arguments.get("from_logits"):
-        return
-    if not sums_to_one or scores_NK.min() < 0 or scores_NK.max() > 1:
+    are_probabilities = sums_to_one and scores_NK.min() >= 0 and scores_NK.max() <= 1
+    if loss.arguments.get("from_logits"):
+        if are_probabilities:
+            raise UserError(
+                f"training.loss.{loss.name}.from_logits",
+                f"{loss.name} expects logits, but the last layer already gives probabilities",
+                "remove from_logits, or the activation of the last layer",
+            )
+    elif not are_probabilities:
         raise UserError(
             "training.loss",
             f"{loss.name} expects probabilities, but the last layer gives other scores",

@@ -60,9 +60,9 @@ class Checkpoints(keras.callbacks.Callback):
             tuple(seed.numpy().tolist() for seed in _seeds(self.model)),
             tuple(_counters(callback) for callback in self.others),
         )
-        save(self.model, self.state, self.last)
-        if better:
+        if better:  # first: an end between the two repeats the epoch, exactly
             save(self.model, self.state, self.best)
+        save(self.model, self.state, self.last)
 
 
 def save(model: keras.Model, state: State, path: Path) -> None:

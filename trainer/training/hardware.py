@@ -25,6 +25,11 @@ def prepare(spec: Training, seed: int) -> tf.distribute.Strategy:
     return tf.distribute.get_strategy()
 
 
+def full_precision() -> None:
+    """What is built from now on computes in float32, whatever the training did."""
+    keras.config.set_dtype_policy("float32")
+
+
 def described(strategy: tf.distribute.Strategy, spec: Training) -> str:
     """One line for the user: what the run works on."""
     gpus = len(tf.config.list_logical_devices("GPU"))

@@ -2,7 +2,9 @@
 
 The loss of a step is the sum over all replicas of loss times weight, divided by the sum over all
 replicas of the weights. So any number of replicas, evenly filled or not, computes the same step,
-and rows of weight 0 count for nothing. `keras.Model.fit` divides per replica instead.
+and rows of weight 0 count for nothing. `keras.Model.fit` divides per replica instead. Only what
+looks at the rows of its replica by itself is no part of this: BatchNormalization without
+`synchronized: true`, and activity regularizers.
 
 N batch of one replica, H, W, C image, K classes.
 """
@@ -14,6 +16,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from trainer.errors import UserError
 from trainer.training.objective import Objective
 
 Logs = dict[str, Any]
@@ -101,6 +104,8 @@ def _validate(
         listeners.on_test_batch_begin(number)
         test(batch)
         listeners.on_test_batch_end(number)
+    if keras.ops.convert_to_numpy(objective.metrics[0].count) == 0:
+        raise UserError("data.source", "not one validation picture can be read")
     results = _results(objective)
     listeners.on_test_end(results)
     return results
@@ -155,8 +160,9 @@ def _update(
 ) -> None:
     mean, *metrics = objective.metrics
     mean.update_state(losses_N, sample_weight=weights_N)
+    probabilities_NK = objective.probabilities(scores_NK)
     for metric in metrics:
-        metric.update_state(labels_NK, scores_NK, sample_weight=weights_N)
+        metric.update_state(labels_NK, probabilities_NK, sample_weight=weights_N)
 
 
 def _results(objective: Objective) -> Logs:

@@ -1,13 +1,15 @@
 """What training minimises and how: loss, optimizer and metrics, made under the strategy's scope."""
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from trainer import objects
+from trainer.config.base import Call
 from trainer.config.training import Training
 from trainer.errors import UserError
 
@@ -20,6 +22,7 @@ class Objective(NamedTuple):
     """N batch, K classes."""
 
     loss: Any  # (labels [N, K], scores [N, K]) -> [N], not reduced
+    probabilities: Callable[[tf.Tensor], tf.Tensor]  # scores [N, K] -> what metrics see
     optimizer: keras.Optimizer
     metrics: tuple[keras.Metric, ...]  # the first one is the mean loss
 
@@ -51,7 +54,7 @@ def build(
                 for index, call in enumerate(spec.metrics)
             ),
         )
-    objective = Objective(loss, optimizer, metrics)
+    objective = Objective(loss, _probabilities(spec.loss), optimizer, metrics)
     _demand_fit(objective, model.output_shape[-1], strategy)
     return objective
 
@@ -62,20 +65,23 @@ def names(objective: Objective) -> list[str]:
     return [*plain, *(f"val_{name}" for name in plain), "learning_rate"]
 
 
-def direct(callbacks: Iterable[Any], objective: Objective) -> None:
-    """Gives callbacks of mode `auto` the direction of the metric that they monitor.
-
-    Keras looks it up in metrics that only its own `fit` builds.
-    """
+def direction(name: str, objective: Objective) -> Literal["min", "max"]:
+    """Whether a logged value is better when smaller or greater, as its metric says of itself."""
     for metric in objective.metrics[1:]:
-        for callback in callbacks:
-            monitored = getattr(callback, "monitor", None) in (metric.name, f"val_{metric.name}")
-            if monitored and getattr(callback, "mode", None) == "auto":
-                callback.mode = "max" if getattr(metric, "_direction", "up") == "up" else "min"
+        if name in (metric.name, f"val_{metric.name}"):
+            return "max" if getattr(metric, "_direction", "up") == "up" else "min"
+    return "min"  # the loss
 
 
 def _loss(spec: Training, values: Mapping[str, int]) -> Any:
     return objects.make(spec.loss, "keras.losses", "training.loss", values)
+
+
+def _probabilities(loss: Call) -> Callable[[tf.Tensor], tf.Tensor]:
+    """AUC, Precision and their like cut at probabilities; on logits they would be quietly wrong."""
+    if not loss.arguments.get("from_logits"):
+        return lambda scores: scores
+    return tf.nn.sigmoid if "Binary" in loss.name else tf.nn.softmax
 
 
 def _demand_fit(objective: Objective, classes: int, strategy: tf.distribute.Strategy) -> None:
@@ -92,15 +98,17 @@ def _demand_fit(objective: Objective, classes: int, strategy: tf.distribute.Stra
         for metric in objective.metrics[1:]:
             where[0] = f"training.metrics: {metric.name}"
             metric.update_state(rows, rows, sample_weight=zeros)
+            if np.ndim(metric.result()) > 0:
+                raise ValueError("it gives one value per class; average: macro makes it one")
 
     where = ["training.loss"]
     with strategy.scope():
         try:
             strategy.run(update)
-        except (TypeError, ValueError, tf.errors.InvalidArgumentError) as error:
+        except Exception as error:  # whatever a metric raises that was not made for these shapes
             place, _, name = where[0].partition(": ")
             reason = re.sub(r"\{\{.*?\}\} | \[Op:.*", "", str(error).split("\n")[0])
-            problem = f"{name} does not take one-hot labels [N, {classes}]: {reason}".strip()
+            problem = f"{name} does not fit one-hot labels [N, {classes}]: {reason}".strip()
             raise UserError(place, problem) from None
         for metric in objective.metrics:
             metric.reset_state()
@@ -122,6 +130,7 @@ def _demand_exact(
     optimizer: keras.Optimizer, spec: Training, strategy: tf.distribute.Strategy
 ) -> None:
     where = f"training.optimizer.{spec.optimizer.name}"
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if getattr(optimizer, "use_ema", False):
         raise UserError(
             f"{where}.use_ema",

@@ -159,12 +159,12 @@ def test_resume_takes_new_callbacks_and_keeps_their_settings(small: Path, traine
 def test_resume_goes_on_with_the_run_that_has_a_checkpoint(small: Path, trainer: Trainer) -> None:
     trainer("fit", small)
     first = Path("runs/small/latest").resolve()
-    Path("stop.py").write_text(
+    Path("stop_at_once.py").write_text(
         "import keras\n"
         "class Stop(keras.callbacks.Callback):\n"
         "    def on_train_begin(self, logs=None): raise KeyboardInterrupt\n"
     )
-    trainer("fit", small, "--set", "training.callbacks=[stop.Stop]")
+    trainer("fit", small, "--set", "training.callbacks=[stop_at_once.Stop]")
     done = trainer("fit", small, "--resume", "--set", "training.epochs=3")
     assert done.code == 0, done.err
     assert len(history(first)) == 3

@@ -3,6 +3,7 @@
 Replicas on logical CPU devices must be set up before TensorFlow starts, hence a process of its own.
 """
 
+import hashlib
 import json
 import sys
 from typing import Any
@@ -13,7 +14,7 @@ import tensorflow as tf
 
 from trainer.config.base import Call
 from trainer.config.training import Training
-from trainer.training import loop, objective
+from trainer.training import hardware, loop, objective
 
 CLASSES, SHAPE = 3, (8, 8, 3)
 SPEC: dict[str, Any] = {
@@ -94,7 +95,27 @@ def summary(model: keras.Model, history: dict[str, list[float]]) -> dict[str, An
     return {"history": history, "weights": weights}
 
 
+def digest() -> str:
+    """The sha256 of the weights of a network with BatchNormalization after a few steps."""
+    strategy = hardware.prepare(Training.model_validate({"epochs": 1}), seed=1)
+    inputs = tensor = keras.Input((96, 96, 3))
+    for filters in (32, 64, 64, 64):
+        tensor = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(tensor)
+        tensor = keras.layers.ReLU()(keras.layers.BatchNormalization()(tensor))
+        tensor = keras.layers.MaxPooling2D()(tensor)
+    tensor = keras.layers.Dropout(0.3)(keras.layers.GlobalMaxPooling2D()(tensor))
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(tensor))
+    aims = objective.build(Training.model_validate({"epochs": 1}), model, {}, strategy)
+    images = np.random.default_rng(0).integers(0, 256, (256, 96, 96, 3), np.uint8)
+    data = stream(images, arrays(256)[1], 32)
+    loop.train(model, aims, strategy, data, data.take(1), epochs=1, steps=12)
+    return hashlib.sha256(b"".join(each.tobytes() for each in model.get_weights())).hexdigest()
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "digest":
+        print(digest())
+        sys.exit()
     replicas, batch = int(sys.argv[1]), int(sys.argv[2])
     [cpu] = tf.config.list_physical_devices("CPU")
     devices = [tf.config.LogicalDeviceConfiguration()] * replicas

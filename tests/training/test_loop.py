@@ -90,3 +90,13 @@ def test_rows_of_weight_0_count_for_nothing() -> None:
 def test_the_same_seed_gives_the_same_run_to_the_bit() -> None:
     first, second = (runs.summary(*runs.train(single(), 10, dropout=0.3)) for _ in range(2))
     assert np.array_equal(flat(first), flat(second))
+
+
+def test_two_processes_train_the_same_network_to_the_bit() -> None:
+    """Big enough for several threads, and with BatchNormalization, where three gradients meet."""
+    command = [sys.executable, "-m", "tests.training.runs", "digest"]
+    digests = {
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(3)
+    }
+    assert len(digests) == 1
+    assert len(digests.pop()) == 65

@@ -17,6 +17,7 @@ def prepare(spec: Training, seed: int) -> tf.distribute.Strategy:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of what we do on purpose
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)  # others use this machine too
+    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})  # see loop.py
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(spec.precision)
     several = len(tf.config.list_logical_devices("GPU")) > 1

@@ -116,15 +116,13 @@ def _train_step(model: keras.Model, objective: Objective, strategy: tf.distribut
 
     def on_replica(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> None:
         everyone = tf.distribute.get_replica_context().all_reduce("SUM", tf.reduce_sum(weights))
-        with tf.GradientTape() as tape:
-            scores = tf.cast(model(tf.cast(images, tf.float32), training=True), tf.float32)
-            losses_N = objective.loss(labels, scores)
-            penalty = tf.add_n(model.losses) if model.losses else tf.constant(0.0)
-            mean = tf.math.divide_no_nan(tf.reduce_sum(losses_N * weights), everyone)
-            # The optimizer sums the gradients of all replicas: each adds its part of the penalty.
-            loss = mean + penalty / strategy.num_replicas_in_sync
-            loss = objective.optimizer.scale_loss(loss)
-        gradients = tape.gradient(loss, variables)
+        scores = tf.cast(model(tf.cast(images, tf.float32), training=True), tf.float32)
+        losses_N = objective.loss(labels, scores)
+        penalty = tf.add_n(model.losses) if model.losses else tf.constant(0.0)
+        mean = tf.math.divide_no_nan(tf.reduce_sum(losses_N * weights), everyone)
+        # The optimizer sums the gradients of all replicas: each adds its part of the penalty.
+        loss = mean + penalty / strategy.num_replicas_in_sync
+        gradients = _gradients(objective.optimizer.scale_loss(loss), variables)
         objective.optimizer.apply(gradients, variables)
         _update(objective, losses_N + penalty, labels, scores, weights)
 
@@ -134,6 +132,25 @@ def _train_step(model: keras.Model, objective: Objective, strategy: tf.distribut
         return _results(objective)
 
     return step
+
+
+def _gradients(loss: tf.Tensor, variables: list[keras.Variable]) -> list[tf.Tensor | None]:
+    """Gradients whose parts are added in pairs, so that a run repeats to the bit.
+
+    Where three or more meet, as at the input of BatchNormalization, GradientTape leaves them to one
+    AddN, and that adds first whatever buffer happens to be free: other roundings in every run.
+    `hardware.prepare` keeps the graph optimizer from merging the pairs again.
+    """
+    places = [variable.value for variable in variables]
+    tree = tf.AggregationMethod.EXPERIMENTAL_TREE
+    gradients = tf.gradients(loss, places, aggregation_method=tree)
+    return [_on_device_of(*pair) for pair in zip(places, gradients, strict=True)]
+
+
+def _on_device_of(variable: tf.Variable, gradient: tf.Tensor | None) -> tf.Tensor | None:
+    """MirroredStrategy over a single device asks each gradient for the device it is on."""
+    with tf.device(variable.device):
+        return gradient if gradient is None else tf.identity(gradient)
 
 
 def _test_step(

@@ -54,7 +54,7 @@ def edited(small: Path, old: str, new: str) -> Path:
          "small.yaml:20: training.loss.SparseCategoricalCrossentropy: SparseCategoricalCrossentropy wants class indices, "
          "but labels are one-hot\n  write CategoricalCrossentropy"),
         ("epochs: 2", "epochs: 2\n  metrics: [F1Score]",
-         "small.yaml:20: training.metrics: f1_score does not fit one-hot labels [N, 3]: it gives one value per class; "
+         "small.yaml:20: training.metrics[0].F1Score: does not fit one-hot labels [N, 3]: it gives one value per class; "
          "average: macro makes it one"),
         ("epochs: 2", "epochs: 2\n  loss: {CategoricalCrossentropy: {from_logits: true}}",
          "small.yaml:20: training.loss.CategoricalCrossentropy.from_logits: CategoricalCrossentropy expects logits, "
@@ -71,7 +71,7 @@ def edited(small: Path, old: str, new: str) -> Path:
         ("- Flatten", "- Reshape: {target_shape: [14, 72]}\n    - LSTM: {units: 3, return_state: true}",
          "small.yaml:16: model.layers[3].LSTM: gives 3 outputs, but the next layer takes one"),
         ("epochs: 2", "epochs: 2\n  metrics: [RootMeanSquaredError, {MeanIoU: {num_classes: 2}}]",
-         "small.yaml:20: training.metrics: mean_io_u does not fit one-hot labels [N, 3]: Incompatible shapes: [2] vs. [6]"),
+         "small.yaml:20: training.metrics[1].MeanIoU: does not fit one-hot labels [N, 3]: Incompatible shapes: [2] vs. [6]"),
     ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 40 else "",
 )  # fmt: skip

@@ -92,20 +92,7 @@ def _resumed(config: Config, job: Job) -> tuple[runs.Run, checkpoint.State]:
     """
     this = runs.resumable(config)
     old = load(this.config)
-    before, now = (each.model_dump(mode="json") for each in (old, config))
-    for path in FREE:
-        for each in (before, now):
-            *above, key = path.split(".")
-            (each[above[0]] if above else each).pop(key)
-    changed = [key for key in now if now[key] != before[key]]
-    another = "start a new run without --resume"
-    if changed:
-        problem = f"{', '.join(changed)} differ from the run to resume, {this.folder}"
-        raise UserError(changed[0], problem, f"{another}, or give the config as it was")
-    sides = split.read(this.split, runs.read_classes(this))
-    if job.classes != runs.read_classes(this) or not split.same(sides, job.sides):
-        problem = f"the pictures are no longer those of the run to resume, {this.folder}"
-        raise UserError("data.source", problem, f"{another}: a test picture could be trained on")
+    _demand_same(old, config, job, this)
     state = checkpoint.load(job.model, this.last) if this.last.is_file() else checkpoint.State()
     if state.epoch >= config.training.epochs:
         raise UserError(
@@ -120,6 +107,23 @@ def _resumed(config: Config, job: Job) -> tuple[runs.Run, checkpoint.State]:
             callback.append = True
     runs.write_config(this, config)
     return this, state
+
+
+def _demand_same(old: Config, new: Config, job: Job, this: runs.Run) -> None:
+    before, now = (each.model_dump() for each in (old, new))
+    for path in FREE:
+        for each in (before, now):
+            *above, key = path.split(".")
+            (each[above[0]] if above else each).pop(key)
+    changed = [key for key in now if now[key] != before[key]]
+    another = "start a new run without --resume"
+    if changed:
+        problem = f"{', '.join(changed)} differ from the run to resume, {this.folder}"
+        raise UserError(changed[0], problem, f"{another}, or give the config as it was")
+    sides = split.read(this.split, runs.read_classes(this))
+    if job.classes != runs.read_classes(this) or not split.same(sides, job.sides):
+        problem = f"the pictures are no longer those of the run to resume, {this.folder}"
+        raise UserError("data.source", problem, f"{another}: a test picture could be trained on")
 
 
 def _describe(config: Config, job: Job, this: runs.Run, state: checkpoint.State) -> None:

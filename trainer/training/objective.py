@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import keras
@@ -55,7 +56,7 @@ def build(
             ),
         )
     objective = Objective(loss, _probabilities(spec.loss), optimizer, metrics)
-    _demand_fit(objective, model.output_shape[-1], strategy)
+    _demand_fit(spec, objective, model.output_shape[-1], strategy)
     return objective
 
 
@@ -84,32 +85,36 @@ def _probabilities(loss: Call) -> Callable[[tf.Tensor], tf.Tensor]:
     return tf.nn.sigmoid if "Binary" in loss.name else tf.nn.softmax
 
 
-def _demand_fit(objective: Objective, classes: int, strategy: tf.distribute.Strategy) -> None:
+def _demand_fit(
+    spec: Training, objective: Objective, classes: int, strategy: tf.distribute.Strategy
+) -> None:
     """Feeds loss and metrics two rows of weight 0, eagerly.
 
     What cannot take labels [N, K] shows here. F1Score and its like make their variables at the
     first update, which fails inside the step's graph with several replicas.
     """
+    rows, zeros = tf.zeros((2, classes)), tf.zeros((2,))
 
-    def update() -> None:
-        rows, zeros = tf.zeros((2, classes)), tf.zeros((2,))
+    def loss() -> None:
         if objective.loss(rows, rows).shape != (2,):
             raise ValueError("it does not give one loss per picture")
-        for metric in objective.metrics[1:]:
-            where[0] = f"training.metrics: {metric.name}"
-            metric.update_state(rows, rows, sample_weight=zeros)
-            if np.ndim(metric.result()) > 0:
-                raise ValueError("it gives one value per class; average: macro makes it one")
 
-    where = ["training.loss"]
+    def update(metric: keras.Metric) -> None:
+        metric.update_state(rows, rows, sample_weight=zeros)
+        if np.ndim(metric.result()) > 0:
+            raise ValueError("it gives one value per class; average: macro makes it one")
+
+    trials: list[tuple[str, Callable[[], None]]] = [(f"training.loss.{spec.loss.name}", loss)]
+    for index, (call, metric) in enumerate(zip(spec.metrics, objective.metrics[1:], strict=True)):
+        trials.append((f"training.metrics[{index}].{call.name}", partial(update, metric)))
     with strategy.scope():
-        try:
-            strategy.run(update)
-        except Exception as error:  # whatever a metric raises that was not made for these shapes
-            place, _, name = where[0].partition(": ")
-            reason = re.sub(r"\{\{.*?\}\} | \[Op:.*", "", str(error).split("\n")[0])
-            problem = f"{name} does not fit one-hot labels [N, {classes}]: {reason}".strip()
-            raise UserError(place, problem) from None
+        for where, trial in trials:
+            try:
+                strategy.run(trial)
+            except Exception as error:  # whatever a metric raises that is not made for these shapes
+                reason = re.sub(r"\{\{.*?\}\} | \[Op:.*", "", str(error).split("\n")[0])
+                problem = f"does not fit one-hot labels [N, {classes}]: {reason}"
+                raise UserError(where, problem) from None
         for metric in objective.metrics:
             metric.reset_state()
 

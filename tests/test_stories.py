@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +34,7 @@ def test_fit_evaluate_export_predict(small: Path, trainer: Trainer) -> None:
     run = Path("runs/small/latest")
     assert "data     12 train, 6 validation, 6 test; classes blue, green, red\n" in fitted.out
     assert "epoch 3/3  loss " in fitted.out
+    assert re.search(r"^best     epoch \d, val_loss \d", fitted.out, flags=re.MULTILINE)
     assert "test split: accuracy " in fitted.out
     assert (run / "classes.txt").read_text() == "blue\ngreen\nred\n"
     assert len(history(run)) == 3
@@ -119,13 +121,15 @@ def test_resume_wants_a_run_of_the_same_config(small: Path, trainer: Trainer) ->
     other = trainer("fit", small, "--resume", "--set", "seed=2", "--set", "data.batch_size=4")
     assert (other.code, other.err) == (
         2,
-        f"error: --set seed=2: seed: seed, data differ from the run to resume, {latest}\n"
-        "  start a new run without --resume, or give the config as it was\n",
+        f"error: --set seed=2: seed: differs from the run to resume, {latest}\n"
+        "  start a new run without --resume\n"
+        f"error: --set data.batch_size=4: data.batch_size: differs from the run to resume, {latest}\n"
+        "  start a new run without --resume\n",
     )
     done = trainer("fit", small, "--resume")
     assert (done.code, done.err) == (
         2,
-        f"error: small.yaml:19: training.epochs: {latest} has finished 2 of 2 epochs\n"
+        f"error: small.yaml:19: training.epochs: {latest} has already finished 2 epochs, 2 are asked for\n"
         "  train longer: --set training.epochs=7 --resume\n",
     )
 
@@ -147,7 +151,8 @@ def test_resume_refuses_pictures_that_have_changed(small: Path, trainer: Trainer
 
 def test_resume_takes_new_callbacks_and_keeps_their_settings(small: Path, trainer: Trainer) -> None:
     stop = "training.callbacks=[{{EarlyStopping: {{monitor: loss, min_delta: 99, patience: {}}}}}, {{CSVLogger: {{filename: log.csv}}}}]"
-    trainer("fit", small, "--set", stop.format(1), "--set", "training.epochs=9")
+    stopped = trainer("fit", small, "--set", stop.format(1), "--set", "training.epochs=9")
+    assert "stopped  by a callback after epoch 2 of 9\n" in stopped.out
     assert len(history(Path("runs/small/latest"))) == 2
     more = ["--resume", "--set", "training.epochs=5", "--set", stop.format(50)]
     assert trainer("fit", small, *more).code == 0

@@ -19,7 +19,10 @@ from trainer.config import Config
 from trainer.config.load import dump, load
 from trainer.errors import UserError
 
-PACKAGES = ("tensorflow", "keras", "numpy", "albumentations", "opencv-python-headless", "onnx")
+PACKAGES = (
+    *("tensorflow", "keras", "numpy", "albumentations", "opencv-python-headless"),
+    *("onnx", "tf2onnx", "onnxruntime"),
+)
 
 
 class Run(NamedTuple):
@@ -154,7 +157,10 @@ def find(target: str | None = None) -> Run:
         return latest(load(path))
     if not (path / "config.yaml").is_file():
         problem = "is no run: it has no config.yaml" if path.is_dir() else "no such run"
-        raise UserError(target, problem, "give a folder such as runs/rps/latest, or a config")
+        hint = "give a folder such as runs/rps/latest, or a config"
+        if (path / "latest").is_dir():
+            hint = f"did you mean {path / 'latest'}?"
+        raise UserError(target, problem, hint)
     return _real(path)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 PLAIN_SECONDS = 30  # between two plain lines of one piece of work
@@ -69,15 +69,18 @@ def progress(total: int, what: str, unit: str) -> Iterator[Tick]:
     if not console.is_terminal:
         yield _plain(total, what, unit)
         return
+    rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # a narrow terminal cuts the note
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
-        TextColumn(f"{unit}  {{task.fields[note]}}"),
+        TextColumn(f"{unit} "),
         TimeRemainingColumn(compact=True),
-        TextColumn("left"),
+        TextColumn("left "),
+        TextColumn("{task.fields[note]}", table_column=rest),
     )
-    with Progress(*columns, console=console, transient=True, refresh_per_second=4) as bar:
+    options: dict[str, Any] = {"transient": True, "refresh_per_second": 4, "expand": True}
+    with Progress(*columns, console=console, **options) as bar:
         task = bar.add_task(what, total=total, note="")
         yield lambda done, note: bar.update(task, completed=done, note=note)
 

@@ -125,7 +125,7 @@ def test_missing_keys(tmp_path: Path) -> None:
         "c.yaml:1: the key 'model' is missing\n  add `model:`",
         "c.yaml:1: the key 'training' is missing\n  add `training:`",
         "c.yaml:2: data: the key 'image_size' is missing\n  add `image_size:`",
-        "c.yaml:3: data.source: the key 'kind' is missing\n  add `kind:`",
+        "c.yaml:3: data.source: the key 'kind' is missing\n  add `kind:`, folder or rendered_hands",
     ]
 
 
@@ -133,6 +133,9 @@ def test_missing_keys(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("a: [1,\n", "c.yaml:2: not valid YAML: expected the node content, but found '<stream end>'"),
+        ("a: {b: 1\nc: 2\n", "c.yaml:2: not valid YAML: expected ',' or '}', but got ':'\n  a bracket or brace is not closed"),
+        ("a:\n  b: 1\n   c: 2\n", "c.yaml:3: not valid YAML: mapping values are not allowed here\n  look at the indentation here and above: one section, one column"),
+        ("a:\n   b: 1\n  c: 2\n", "c.yaml:3: not valid YAML: expected <block end>, but found '<block mapping start>'\n  look at the indentation here and above: one section, one column"),
         ("a:\n\t- 1\n", "c.yaml:2: not valid YAML: found character '\\t' that cannot start any token\n  indent with spaces, not tabs"),
         ("a: 1\na: 2\n", "c.yaml:2: a: the key stands twice\n  first in c.yaml:1"),
         ("a: !!python/object:os.system x\n", "c.yaml:1: tag:yaml.org,2002:python/object:os.system: tags are not allowed in a config\n  write the plain value"),

@@ -67,7 +67,7 @@ def _pictures(this: runs.Run, trained: Trained) -> tuple[np.ndarray, np.ndarray]
 def _show(rows: list[dict[str, Any]]) -> None:
     terminal.table(
         "exports, compared with Keras on validation pictures",
-        ("file", "pictures", "same label", "largest difference", "tolerance", ""),
+        ("file", "pictures", "same label", "largest difference", "tolerance", "result"),
         [
             (
                 row["file"],

@@ -1,6 +1,8 @@
 """`trainer fit`: trains, keeps the best epoch, evaluates it."""
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 
@@ -14,14 +16,15 @@ from trainer.data import pipeline, split
 from trainer.errors import Interrupted, UserError
 from trainer.training import checkpoint, display, hardware, loop, objective
 
-FREE = ("training.epochs", "training.callbacks", "export", "runs")  # may differ after a resume
+FREE = ("training.epochs", "training.callbacks", "runs")  # may differ after a resume; so may export
 
 
 def run(config: Config, resume: bool = False) -> runs.Run:
     """Trains in a new run, or goes on with the last one of this name."""
+    this = runs.resumable(config) if resume else None  # before anything is drawn
     job = assemble(config)
-    if resume:
-        this, state = _resumed(config, job)
+    if this:
+        state = _resumed(config, job, this)
     else:
         this, state = runs.create(config), checkpoint.State()
         runs.write_classes(this, job.classes)
@@ -30,9 +33,10 @@ def run(config: Config, resume: bool = False) -> runs.Run:
     _describe(config, job, this, state)
     faults = pipeline.Faults({}, [])
     try:
-        _train(config, job, this, state, faults)
+        state = _train(config, job, this, state, faults)
     except KeyboardInterrupt:
         raise Interrupted(_how_to_go_on(this)) from None
+    _say_best(config, state)
     if faults.unreadable:
         terminal.warn(f"{len(faults.unreadable)} pictures could not be decoded and were left out")
     if job.sides.test.paths:
@@ -45,7 +49,7 @@ def run(config: Config, resume: bool = False) -> runs.Run:
 
 def _train(
     config: Config, job: Job, this: runs.Run, state: checkpoint.State, faults: pipeline.Faults
-) -> None:
+) -> checkpoint.State:
     data, training = config.data, config.training
     batches = pipeline.training(
         job.sides.train, job.augment, data, config.seed, faults, start=state.epoch * job.steps
@@ -83,21 +87,34 @@ def _train(
                 shown,
             ],
         )
+    return keeper.state
 
 
-def _resumed(config: Config, job: Job) -> tuple[runs.Run, checkpoint.State]:
-    """The run to go on with and its state; its config.yaml becomes the one given now.
+def _say_best(config: Config, state: checkpoint.State) -> None:
+    if state.epoch < config.training.epochs:
+        terminal.say(
+            f"stopped  by a callback after epoch {state.epoch} of {config.training.epochs}"
+        )
+    monitor = config.training.best.monitor
+    for epoch, logs in enumerate(state.history, start=1):
+        if logs[monitor] == state.best:
+            terminal.say(f"best     epoch {epoch}, {monitor} {state.best:.4g}")
+            return
+
+
+def _resumed(config: Config, job: Job, this: runs.Run) -> checkpoint.State:
+    """The state to go on with; the run's config.yaml becomes the one given now.
 
     Raises: UserError if the config (but for what is FREE) or the pictures are not those of the run.
     """
-    this = runs.resumable(config)
     old = load(this.config)
     _demand_same(old, config, job, this)
     state = checkpoint.load(job.model, this.last) if this.last.is_file() else checkpoint.State()
     if state.epoch >= config.training.epochs:
         raise UserError(
             "training.epochs",
-            f"{this.folder} has finished {state.epoch} of {config.training.epochs} epochs",
+            f"{this.folder} has already finished {state.epoch} epochs, "
+            f"{config.training.epochs} are asked for",
             f"train longer: --set training.epochs={state.epoch + 5} --resume",
         )
     if old.training.callbacks != config.training.callbacks:
@@ -106,24 +123,32 @@ def _resumed(config: Config, job: Job) -> tuple[runs.Run, checkpoint.State]:
         if isinstance(callback, keras.callbacks.CSVLogger):
             callback.append = True
     runs.write_config(this, config)
-    return this, state
+    return state
 
 
 def _demand_same(old: Config, new: Config, job: Job, this: runs.Run) -> None:
-    before, now = (each.model_dump() for each in (old, new))
-    for path in FREE:
-        for each in (before, now):
-            *above, key = path.split(".")
-            (each[above[0]] if above else each).pop(key)
-    changed = [key for key in now if now[key] != before[key]]
     another = "start a new run without --resume"
+    changed = [
+        UserError(where, f"differs from the run to resume, {this.folder}", another)
+        for where in _differences(old.model_dump(), new.model_dump(), "")
+        if where not in FREE and not where.startswith("export")
+    ]
     if changed:
-        problem = f"{', '.join(changed)} differ from the run to resume, {this.folder}"
-        raise UserError(changed[0], problem, f"{another}, or give the config as it was")
+        raise ExceptionGroup("changed", changed)
     sides = split.read(this.split, runs.read_classes(this))
     if job.classes != runs.read_classes(this) or not split.same(sides, job.sides):
         problem = f"the pictures are no longer those of the run to resume, {this.folder}"
         raise UserError("data.source", problem, f"{another}: a test picture could be trained on")
+
+
+def _differences(one: Any, other: Any, where: str) -> Iterator[str]:
+    """The paths of what is not equal in two configs."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in {**one, **other}:
+            here = f"{where}.{key}" if where else key
+            yield from _differences(one.get(key), other.get(key), here)
+    elif one != other:
+        yield where
 
 
 def _describe(config: Config, job: Job, this: runs.Run, state: checkpoint.State) -> None:

@@ -16,7 +16,7 @@ from trainer.evaluation import predict
 
 
 def run(this: runs.Run, targets: Sequence[Path], out: Path | None) -> None:
-    """Prints label and probability of every picture; `out` also gets those of every class.
+    """Says label and probability of every picture, or writes those of every class to `out`.
 
     Raises: Failed at the end if pictures could not be decoded.
     """
@@ -40,7 +40,7 @@ def run(this: runs.Run, targets: Sequence[Path], out: Path | None) -> None:
     ]
     width = max((len(path) for path, _, _ in known), default=0)
     longest = max(map(len, trained.classes))
-    for path, label, scores_K in known:
+    for path, label, scores_K in () if out else known:
         terminal.say(f"{path:{width}}  {label:{longest}}  {scores_K.max():.4f}")
     if out:
         rows = [
@@ -48,7 +48,7 @@ def run(this: runs.Run, targets: Sequence[Path], out: Path | None) -> None:
             for path, label, scores_K in known
         ]
         files.write_csv(out, _columns(trained.classes), rows)
-        terminal.say(f"written  {out}")
+        terminal.say(f"written  {out} with {len(rows)} pictures")
     if faults.unreadable:
         raise Failed(f"{len(faults.unreadable)} of {len(paths)} files could not be decoded")
 

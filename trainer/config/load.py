@@ -141,6 +141,14 @@ for _name, (_pattern, _first, _) in _SCALARS.items():
         )
 
 
+_YAML_HINTS = (
+    ("\\t", "indent with spaces, not tabs"),
+    ("<block end>", "look at the indentation here and above: one section, one column"),
+    ("mapping values", "look at the indentation here and above: one section, one column"),
+    ("',' or '", "a bracket or brace is not closed"),
+)
+
+
 def _file(path: Path, above: tuple[Path, ...]) -> Node:
     """The tree of a file laid over the one it extends."""
     where = str(path)
@@ -148,6 +156,10 @@ def _file(path: Path, above: tuple[Path, ...]) -> Node:
         raise UserError(where, f"extends itself through {' -> '.join(map(str, above))}")
     try:
         text = path.read_text(encoding="utf-8")
+    except IsADirectoryError:
+        inside = path / "config.yaml"
+        hint = f"did you mean {inside}?" if inside.is_file() else "give a YAML file"
+        raise UserError(where, "is a folder", hint) from None
     except FileNotFoundError:
         near = sorted(str(other) for other in path.parent.glob("*.y*ml"))
         raise UserError(where, "no such file", suggestion(where, near) if near else "") from None
@@ -214,7 +226,7 @@ def _text(text: str, place: Callable[[int], str]) -> Node:
         return Node(None, place(1)) if root is None else convert(root, 0, at(root))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        hint = "indent with spaces, not tabs" if "\\t" in str(error.problem) else ""
+        hint = next((way for part, way in _YAML_HINTS if part in str(error.problem)), "")
         line = mark.line + 1 if mark else 1
         raise UserError("", f"not valid YAML: {error.problem}", hint, place(line)) from None
     except RecursionError:

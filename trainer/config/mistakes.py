@@ -51,7 +51,8 @@ def humane(detail: ErrorDetails, section: type[Section], value: Any) -> UserErro
             join(where, str(last)), f"unknown key '{last}'", suggestion(str(last), known)
         )
     if kind == "union_tag_not_found":
-        return UserError(where, "the key 'kind' is missing", "add `kind:`")
+        tags = sorted(tag for each in _members(section, keys) for tag in _tags(each))
+        return UserError(where, "the key 'kind' is missing", f"add `kind:`, {' or '.join(tags)}")
     if kind == "union_tag_invalid":
         tags = re.findall(r"'(\w+)'", context["expected_tags"])
         return UserError(
@@ -75,7 +76,12 @@ def humane(detail: ErrorDetails, section: type[Section], value: Any) -> UserErro
 
 
 def _known_keys(section: type[Section], loc: Sequence[int | str]) -> set[str]:
-    """The keys of the section at pydantic's location (which names the tags of unions)."""
+    """The keys of the section at pydantic's location."""
+    return {key for each in _members(section, loc) for key in each.model_fields}
+
+
+def _members(section: type[Section], loc: Sequence[int | str]) -> list[type[Section]]:
+    """The section at pydantic's location (which names the tags of unions), or a union's members."""
     kind: Any = section
     for key in loc:
         if isinstance(key, int):
@@ -83,7 +89,7 @@ def _known_keys(section: type[Section], loc: Sequence[int | str]) -> set[str]:
         members = _sections(kind)
         tagged = [each for each in members if key in _tags(each)]
         kind = tagged[0] if tagged else get_type_hints(members[0], include_extras=True).get(key)
-    return {key for each in _sections(kind) for key in each.model_fields}
+    return _sections(kind)
 
 
 def _sections(kind: Any) -> list[type[Section]]:

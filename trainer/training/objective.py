@@ -123,6 +123,12 @@ def _demand_dense(spec: Training) -> None:
     """Raises UserError for what wants class indices: some of it takes one-hot labels and computes
     nonsense."""
     metrics = [(f"training.metrics[{index}]", call) for index, call in enumerate(spec.metrics)]
+    for where, call in metrics:
+        if call.name == "Accuracy":
+            problem = (
+                "Accuracy asks whether scores equal the labels exactly, which is always about 0"
+            )
+            raise UserError(f"{where}.Accuracy", problem, "write CategoricalAccuracy")
     for where, call in [("training.loss", spec.loss), *metrics]:
         if call.name.startswith("Sparse"):
             problem = f"{call.name} wants class indices, but labels are one-hot"

@@ -24,7 +24,7 @@ def read(source: Folder) -> Examples:
     Raises: UserError for a missing or empty folder, fewer than two classes, or a layout that could
         be meant in two ways.
     """
-    root = Path(source.path)
+    root = Path(source.path).expanduser()
     if not root.is_dir():
         problem = f"{root} is a file, not a folder" if root.exists() else f"no such folder: {root}"
         hint = f"the path is relative to the working directory, {Path.cwd()}"

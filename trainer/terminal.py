@@ -20,7 +20,7 @@ PLAIN_SECONDS = 30  # between two plain lines of one piece of work
 
 # A pipe has no width: wide enough that no table is folded there.
 _width = None if sys.stdout.isatty() else 160
-console = Console(width=_width, highlight=False, soft_wrap=True)
+console = Console(width=_width, highlight=False, soft_wrap=_width is not None)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

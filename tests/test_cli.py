@@ -137,6 +137,17 @@ def test_a_place_for_runs_that_is_not_writable(small: Path, trainer: Trainer) ->
     )
 
 
+def test_a_file_of_a_callback_that_is_not_writable(small: Path, trainer: Trainer) -> None:
+    Path("taken").write_text("a file")
+    logger = "training.callbacks=[{CSVLogger: {filename: taken/log.csv}}]"
+    done = trainer("fit", small, "--set", logger)
+    assert done.code == 2
+    assert done.err.startswith("error: taken")
+    assert done.err.endswith(
+        "cannot be written: File exists\n  choose another place or make it writable\n"
+    )
+
+
 def test_predict_looks_at_its_output_before_it_works(small: Path, trainer: Trainer) -> None:
     trainer("fit", small, "--set", "training.epochs=1")
     Path("taken").write_text("a file")

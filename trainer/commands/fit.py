@@ -2,12 +2,13 @@
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
 
+from trainer import files, terminal
 from trainer import run as runs
-from trainer import terminal
 from trainer.commands import evaluate
 from trainer.commands._assemble import Job, assemble
 from trainer.config import Config
@@ -36,6 +37,8 @@ def run(config: Config, resume: bool = False) -> runs.Run:
         state = _train(config, job, this, state, faults)
     except KeyboardInterrupt:
         raise Interrupted(_how_to_go_on(this)) from None
+    except OSError as error:  # a callback's file, or the disk is full
+        raise files.not_writable(Path(error.filename or this.folder), error) from None
     _say_best(config, state)
     if faults.unreadable:
         terminal.warn(f"{len(faults.unreadable)} pictures could not be decoded and were left out")

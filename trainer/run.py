@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import itertools
-import json
 import os
 import platform
 import subprocess
@@ -12,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from trainer import files
 from trainer.config import Config
@@ -192,11 +191,6 @@ def write_history(run: Run, history: Sequence[Mapping[str, float]], columns: Seq
     """One row per epoch, counted from 1."""
     rows = [[number, *(row[name] for name in columns)] for number, row in enumerate(history, 1)]
     files.write_csv(run.history, ("epoch", *columns), rows)
-
-
-def read_json(path: Path) -> Any:
-    """What `files.write_json` wrote."""
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_environment(run: Run) -> None:

@@ -42,7 +42,7 @@ def small() -> keras.Model:
 def rps() -> keras.Model:
     """The network of configs/rps.yaml."""
     config = load(CONFIG)
-    return network.build(config.model, config.data.image_size, ("paper", "rock", "scissors"))
+    return network.build(config.model, config.data.input_shape, ("paper", "rock", "scissors"))
 
 
 def batches(shape: tuple[int, ...], steps: int) -> tf.data.Dataset:

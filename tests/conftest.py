@@ -36,8 +36,9 @@ training:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory."""
+    """An empty working directory, and an empty cache."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
     return tmp_path
 
 
@@ -50,12 +51,14 @@ def small(workplace: Path) -> Path:
     return path
 
 
-def draw_pictures(root: Path, counts: dict[str, int], size: tuple[int, int] = (18, 22)) -> None:
+def draw_pictures(
+    root: Path, counts: dict[str, int], size: tuple[int, int] = (18, 22), seed: int = 0
+) -> None:
     """Noise around a colour of the class's own: PNG files <root>/<class>/<number>.png."""
     for index, (name, count) in enumerate(counts.items()):
         (root / name).mkdir(parents=True)
         for number in range(count):
-            pixels = np.random.default_rng([index, number]).integers(0, 120, (*size, 3))
+            pixels = np.random.default_rng([index, number, seed]).integers(0, 120, (*size, 3))
             pixels[..., index % 3] += 120
             cv2.imwrite(str(root / name / f"{number:02d}.png"), pixels.astype(np.uint8))
 

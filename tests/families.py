@@ -1,5 +1,6 @@
 """Batteries that every member of a family passes, whatever its kind."""
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,23 +8,51 @@ from typing import Any
 import keras
 import numpy as np
 
-from trainer.data.examples import Examples
+from trainer.data.decode import decode
+from trainer.data.examples import Examples, Pictures
 from trainer.parts import part
 
 
 def source(read: Callable[[], Examples]) -> Examples:
-    """A source gives sorted classes, one label per picture, files that are there, twice the same."""
+    """A source gives sorted classes, a label or several per picture, pictures that can be read,
+    pickled and told apart; and twice the same."""
     first, again = read(), read()
+    count, classes = len(first), len(first.classes)
     assert list(first.classes) == sorted(set(first.classes))
-    assert len(first.classes) >= 2
-    assert first.labels_NK.shape == (len(first.paths), len(first.classes))
-    assert first.labels_NK.dtype == np.uint8
-    assert (first.labels_NK.sum(axis=1) == 1).all()
-    assert all(Path(path).is_file() for path in first.paths)
-    assert len(set(first.paths)) == len(first.paths)
-    assert list(first.paths) == list(again.paths)
-    assert np.array_equal(first.labels_NK, again.labels_NK)
+    assert classes >= 2
+    if first.multi_label:
+        assert (first.labels.shape, first.labels.dtype) == ((count, classes), np.uint8)
+        assert first.labels.max() == 1
+    else:
+        assert (first.labels.shape, first.labels.dtype) == ((count,), np.int32)
+        assert set(first.labels.tolist()) == set(range(classes))
+    assert np.array_equal(first.labels, again.labels)
+    if first.sides is not None:
+        assert (first.sides.shape, first.sides.dtype) == ((count,), np.int8)
+        assert set(first.sides.tolist()) <= {0, 1, 2}
+    assert first.groups is None or len(first.groups) == count
+    _pictures(first.pictures, again.pictures)
+    _pictures(
+        first.take(np.arange(count)[::-1]).pictures, again.take(np.arange(count)[::-1]).pictures
+    )
     return first
+
+
+def _pictures(first: Pictures, again: Pictures) -> None:
+    names = [first.name(index) for index in range(len(first))]
+    assert names
+    assert len(set(names)) == len(names)
+    assert names == [again.name(index) for index in range(len(again))]
+    copy = pickle.loads(pickle.dumps(first))
+    for index, name in enumerate(names):
+        content = first.content(index)
+        assert decode(content).shape[2] == 3
+        assert np.array_equal(content, copy.content(index))
+        assert first.place(index).endswith(name)
+        size, changed = first.stamp(index)
+        assert size > 0
+        assert changed > 0
+        assert again.stamp(index) == (size, changed)
 
 
 def model(build: Callable[[], keras.Model], classes: int, folder: Path) -> None:
@@ -40,11 +69,11 @@ def model(build: Callable[[], keras.Model], classes: int, folder: Path) -> None:
     assert np.array_equal(loaded.predict(images, verbose=0), scores_NK)
 
 
-def exporter(spec: Any, network: keras.Model, labels: tuple[str, ...], folder: Path) -> Any:
+def exporter(spec: Any, network: keras.Model, about: dict[str, Any], folder: Path) -> Any:
     """An exporter's file, opened again, gives Keras's scores for every batch size; returns it."""
     module = part("export", spec.kind)
     path = folder / module.NAME
-    module.write(network, spec, labels, path)
+    module.write(network, spec, about, path)
     score = module.open(path)
     images = np.random.default_rng(0).integers(0, 256, (7, *network.input_shape[1:]), np.uint8)
     expected_NK = network.predict(images.astype(np.float32), verbose=0)

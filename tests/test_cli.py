@@ -110,12 +110,12 @@ def test_all_mistakes_of_names_and_values_in_one_go(small: Path, trainer: Traine
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        ({}, "small.yaml:3: data.source.path: no pictures (jpg, jpeg, png, bmp, webp, gif) in the sub-folders of other\n"
+        ({}, "small.yaml:3: data.source.path: no pictures (jpg, png, bmp, webp, gif, tif, avif, heic) in the sub-folders of other\n"
              "  put one sub-folder per class in it, with the pictures inside"),
         ({"cat": 9}, "small.yaml:3: data.source.path: other has one class only, 'cat': other/cat/00.png\n"
                      "  put one sub-folder per class in it, with the pictures inside"),
-        ({"cat": 9, "dog": 2}, "small.yaml:5: data.split: class 'dog' has 2 training pictures, too few to split: 1 for validation, "
-                               "1 for test and at least 1 to train on\n  add pictures of the class or remove its folder"),
+        ({"cat": 9, "dog": 2}, "small.yaml:5: data.split: class 'dog' has 2 pictures, too few to split: 1 for validation, "
+                               "1 for test and at least 1 to train on\n  add pictures of the class or remove it"),
     ],
 )  # fmt: skip
 def test_mistakes_in_the_data(

@@ -24,6 +24,9 @@ app = typer.Typer(
     help="Train image classifiers from one YAML file.",
 )
 
+data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Get datasets.")
+app.add_typer(data, name="data")
+
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file.")]
 Overrides = Annotated[
     list[str],
@@ -35,6 +38,24 @@ Target = Annotated[
         metavar="[RUN]", help="A run's folder, or a config for its latest run. Default: the latest."
     ),
 ]
+
+
+@app.command()
+def init(
+    folder: Annotated[
+        str,
+        typer.Argument(metavar="FOLDER", help="Pictures in class folders, a CSV table, or arrays."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The YAML file. Default: FOLDER's name.yaml."),
+    ] = None,
+) -> None:
+    """Look at pictures and write a config that fits them."""
+    with _reported():
+        from trainer.commands import init as verb
+
+        verb.run(folder, out)
 
 
 @app.command()
@@ -112,6 +133,57 @@ def predict(
         verb.run(run, [Path(path) for path in pictures], out)
 
 
+@data.command()
+def fetch(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A recipe. Default: list them.")
+    ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option("--into", metavar="FOLDER", help="Its folder. Default: datasets/NAME."),
+    ] = None,
+) -> None:
+    """Download, verify and unpack a public dataset."""
+    with _reported():
+        from trainer.commands.data import fetch as verb
+
+        if name is None:
+            verb.show()
+        else:
+            verb.run(name, into)
+
+
+@data.command()
+def inspect(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Everything, for programs.")
+    ] = None,
+) -> None:
+    """Look at every picture: what cannot be read, leaks, misleads or is missing."""
+    with _reported(), _read(config, overrides) as settings:
+        from trainer.commands.data import inspect as verb
+
+        verb.run(settings, json)
+
+
+@data.command()
+def preview(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="A PNG. Default: runs/NAME/preview.png."),
+    ] = None,
+) -> None:
+    """Draw training pictures as the first epochs will see them."""
+    with _reported(), _loaded(config, overrides) as settings:
+        from trainer.commands.data import preview as verb
+
+        verb.run(settings, out)
+
+
 @app.callback(invoke_without_command=True)
 def _main(
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
@@ -130,6 +202,16 @@ def _loaded(path: Path, overrides: list[str]) -> Iterator["Config"]:
     from trainer.objects import mistakes
 
     settings = load(path, overrides, mistakes)
+    with located(settings):
+        yield settings
+
+
+@contextmanager
+def _read(path: Path, overrides: list[str]) -> Iterator["Config"]:
+    """The same without looking up names of Keras, for what needs no TensorFlow."""
+    from trainer.config.load import load, located
+
+    settings = load(path, overrides)
     with located(settings):
         yield settings
 

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import itertools
+import json
 import os
 import platform
 import subprocess
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from trainer import files
 from trainer.config import Config
@@ -38,6 +39,11 @@ class Run(NamedTuple):
     def classes(self) -> Path:
         """One name per line, in the order of the scores."""
         return self.folder / "classes.txt"
+
+    @property
+    def data(self) -> Path:
+        """What the pictures are: the task, how many on each side, and which are left out."""
+        return self.folder / "data.json"
 
     @property
     def split(self) -> Path:
@@ -111,11 +117,44 @@ def _new_folder(parent: Path, stamp: str) -> Path:
 
 def latest(config: Config) -> Run:
     """The newest run of a config's name. Raises UserError if there is none."""
-    parent = Path(config.runs) / config.name
-    link = parent / "latest"
-    if not (link / "config.yaml").is_file():
+    found = earlier(config)
+    if found is None:
+        parent = Path(config.runs) / config.name
         raise UserError("name", f"no run in {parent} yet", "start one with trainer fit")
-    return _real(link)
+    return found
+
+
+def earlier(config: Config) -> Run | None:
+    """The newest run of a config's name, if there is one."""
+    link = Path(config.runs) / config.name / "latest"
+    return _real(link) if (link / "config.yaml").is_file() else None
+
+
+def quarantine(config: Config) -> Path:
+    """The pictures that `data inspect` advises to leave out, for all runs of a config's name."""
+    return Path(config.runs) / config.name / "quarantine.csv"
+
+
+def inspection(config: Config) -> Path:
+    """The report of `data inspect`."""
+    return Path(config.runs) / config.name / "inspection.html"
+
+
+def preview(config: Config) -> Path:
+    """What `data preview` draws."""
+    return Path(config.runs) / config.name / "preview.png"
+
+
+def preview_events(config: Config) -> Path:
+    """The folder with the same for TensorBoard."""
+    return preview(config).with_suffix("")
+
+
+def surveyed(config: Config) -> Path:
+    """What is known of the pictures of a config's source, in the user's cache: it can be deleted."""
+    source = f"{Path.cwd()} {config.data.source.model_dump_json()}"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "keras-image-trainer" / f"{hashlib.sha256(source.encode()).hexdigest()[:16]}.npz"
 
 
 def resumable(config: Config) -> Run:
@@ -185,6 +224,24 @@ def read_classes(run: Run) -> tuple[str, ...]:
     except OSError as error:
         raise UserError(str(run.classes), f"cannot be read: {error.strerror}") from None
     return tuple(text.removesuffix("\n").split("\n"))
+
+
+def write_data(
+    run: Run, multi_label: bool, counts: Mapping[str, int], left_out: Mapping[str, str]
+) -> None:
+    """Keeps the task, the number of pictures by side, and why others are on none."""
+    task = "multi_label" if multi_label else "single_label"
+    files.write_json(
+        run.data, {"task": task, "pictures": dict(counts), "left_out": dict(left_out)}
+    )
+
+
+def read_data(run: Run) -> dict[str, Any]:
+    """What `write_data` kept. Raises UserError if it is missing."""
+    try:
+        return json.loads(run.data.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(str(run.data), f"cannot be read: {error}") from None
 
 
 def write_history(run: Run, history: Sequence[Mapping[str, float]], columns: Sequence[str]) -> None:

@@ -125,7 +125,7 @@ def test_missing_keys(tmp_path: Path) -> None:
         "c.yaml:1: the key 'model' is missing\n  add `model:`",
         "c.yaml:1: the key 'training' is missing\n  add `training:`",
         "c.yaml:2: data: the key 'image_size' is missing\n  add `image_size:`",
-        "c.yaml:3: data.source: the key 'kind' is missing\n  add `kind:`, folder or rendered_hands",
+        "c.yaml:3: data.source: the key 'kind' is missing\n  add `kind:`, csv, folder, idx, npz, rendered_hands, tfds, tfrecord or video",
     ]
 
 

@@ -55,7 +55,7 @@ def test_no_transforms_change_nothing() -> None:
 )  # fmt: skip
 def test_what_does_not_keep_the_picture(call: Call, message: str) -> None:
     with pytest.raises(UserError) as error:
-        augment.check((Call("NoOp"), call), (16, 20))
+        augment.check((Call("NoOp"), call), (16, 20, 3))
     assert str(error.value).startswith(f"data.augment[1]: {message}")
 
 

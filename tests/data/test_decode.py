@@ -1,13 +1,15 @@
 """Bytes -> upright RGB pixels, by pictures whose pixels are known."""
 
 import io
+import sys
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
-from trainer.data.decode import decode, resize
+from trainer.config.data import Data, Folder
+from trainer.data.decode import MAX_PIXELS, decode, present, resize
 
 RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (90, 90, 90)
 
@@ -28,7 +30,7 @@ def rgb() -> Image.Image:
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "WEBP"])
 def test_every_lossless_format(kind: str) -> None:
     options = {"lossless": True} if kind == "WEBP" else {}
-    pixels = decode(encoded(rgb(), kind, **options), (2, 4))
+    pixels = decode(encoded(rgb(), kind, **options))
     assert pixels.dtype == np.uint8
     assert np.array_equal(pixels, np.asarray(rgb()))
 
@@ -37,7 +39,7 @@ def test_every_lossless_format(kind: str) -> None:
 @pytest.mark.parametrize("mode", ["RGB", "CMYK"])
 def test_jpeg(mode: str, color: tuple[int, int, int]) -> None:
     image = Image.new("RGB", (16, 16), color).convert(mode)
-    pixels = decode(encoded(image, "JPEG", quality=95), (16, 16))
+    pixels = decode(encoded(image, "JPEG", quality=95))
     assert np.abs(pixels.astype(int) - color).max() <= 3
 
 
@@ -60,8 +62,7 @@ def test_every_exif_orientation_comes_out_upright(orientation: int, kind: str) -
     pixels = decode(
         encoded(
             stored, kind, exif=exif, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {})
-        ),
-        (32, 64),
+        )
     )
     centres = pixels[8::16, 8::16].astype(int)
     assert np.abs(centres - np.asarray(rgb())).max() <= 12
@@ -69,25 +70,25 @@ def test_every_exif_orientation_comes_out_upright(orientation: int, kind: str) -
 
 def test_grey_palette_one_bit_and_alpha_become_rgb() -> None:
     grey = Image.new("L", (4, 4), 77)
-    assert (decode(encoded(grey), (4, 4)) == 77).all()
+    assert (decode(encoded(grey)) == 77).all()
     assert np.array_equal(
-        decode(encoded(rgb().convert("P", palette=Image.Palette.ADAPTIVE)), (2, 4)),
+        decode(encoded(rgb().convert("P", palette=Image.Palette.ADAPTIVE))),
         np.asarray(rgb()),
     )
     assert np.array_equal(
-        decode(encoded(rgb().convert("P", palette=Image.Palette.ADAPTIVE), "BMP"), (2, 4)),
+        decode(encoded(rgb().convert("P", palette=Image.Palette.ADAPTIVE), "BMP")),
         np.asarray(rgb()),
     )
-    assert (decode(encoded(Image.new("1", (4, 4), 1)), (4, 4)) == 255).all()
+    assert (decode(encoded(Image.new("1", (4, 4), 1))) == 255).all()
     alpha = rgb().copy()
     alpha.putalpha(100)
-    assert np.array_equal(decode(encoded(alpha), (2, 4)), np.asarray(rgb()))
-    assert (decode(encoded(Image.new("LA", (4, 4), (77, 10))), (4, 4)) == 77).all()
+    assert np.array_equal(decode(encoded(alpha)), np.asarray(rgb()))
+    assert (decode(encoded(Image.new("LA", (4, 4), (77, 10)))) == 77).all()
 
 
 def test_sixteen_bits_become_eight() -> None:
     grey = Image.fromarray(np.full((4, 4), 128 * 257, np.uint16))
-    assert np.abs(decode(encoded(grey), (4, 4)).astype(int) - 128).max() <= 1
+    assert np.abs(decode(encoded(grey)).astype(int) - 128).max() <= 1
 
 
 def test_the_first_frame_of_an_animation() -> None:
@@ -95,7 +96,7 @@ def test_the_first_frame_of_an_animation() -> None:
     for kind in ("GIF", "WEBP", "PNG"):
         options = {"lossless": True} if kind == "WEBP" else {}
         content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
-        assert (decode(content, (4, 4)) == RED).all()
+        assert (decode(content) == RED).all()
 
 
 @pytest.mark.parametrize(
@@ -109,15 +110,88 @@ def test_the_first_frame_of_an_animation() -> None:
 )  # fmt: skip
 def test_what_is_no_picture(content: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=f"^{reason}$"):
-        decode(content, (4, 4))
+        decode(content)
 
 
 def test_a_bomb_is_refused_before_its_pixels_take_memory() -> None:
     header = bytearray(encoded(Image.new("1", (8, 8))))
     header[16:24] = (60_000).to_bytes(4, "big") * 2  # 3.6 G pixels, says the PNG
     header[29:33] = zlib.crc32(header[12:29]).to_bytes(4, "big")
-    with pytest.raises(ValueError, match="decompression bomb"):
-        decode(bytes(header), (4, 4))
+    with pytest.raises(
+        ValueError, match=r"^Image size \(3600000000 pixels\) exceeds limit of 100000000 pixels"
+    ):
+        decode(bytes(header))
+    assert MAX_PIXELS <= 10**8
+
+
+def test_a_picture_in_xyb_is_shown_in_the_colours_of_its_profile() -> None:
+    """A profile of that name with red and blue exchanged."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    name = "sRGB built-in"
+    profile = profile.replace(name.encode("utf-16-be"), f"{'XYB_Per':13}".encode("utf-16-be"))
+    profile = profile.replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
+    image = Image.new("RGB", (16, 16), BLUE)
+    pixels = decode(encoded(image, "JPEG", quality=95, icc_profile=profile))
+    assert np.abs(pixels.astype(int) - RED).max() <= 3
+
+
+def test_avif_is_read_and_a_truncated_one_is_not() -> None:
+    content = encoded(Image.new("RGB", (32, 32), RED), "AVIF", quality=95)
+    assert np.abs(decode(content).astype(int) - RED).max() <= 8
+    with pytest.raises(ValueError, match="^image file is truncated$"):
+        decode(content[:-9])
+
+
+def test_heic_without_its_extra_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    head = (24).to_bytes(4, "big") + b"ftypheic" + bytes(4) + b"mif1heic"
+    with pytest.raises(
+        ValueError, match=r"^HEIC needs an extra: pip install \"keras-image-trainer\[heic\]\"$"
+    ):
+        decode(head)
+
+
+def test_pixels_of_arrays() -> None:
+    grey = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    assert decode(grey).tolist() == [[[v] * 3 for v in row] for row in grey.tolist()]
+    assert np.array_equal(decode(grey[:, :, None]), decode(grey))
+    color = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    assert np.array_equal(decode(color), color[:, :, :3])
+    with pytest.raises(
+        ValueError, match="^expected uint8 pixels of 1, 3 or 4 channels, received float64 2x3x1$"
+    ):
+        decode(grey / 255)
+
+
+def presented(pixels: np.ndarray, size: tuple[int, int], **options: object) -> np.ndarray:
+    source = Folder(kind="folder", path="unused")
+    return present(pixels, Data(source=source, image_size=list(size), **options))  # type: ignore[arg-type]
+
+
+def test_fit() -> None:
+    pixels = np.zeros((2, 6, 3), np.uint8)
+    pixels[:, :, 0] = [10, 20, 30, 40, 50, 60]
+    one_row = lambda found: found[0, :, 0].tolist()  # noqa: E731
+    assert one_row(presented(pixels, (2, 3))) == [15, 35, 55]
+    assert one_row(presented(pixels, (2, 2), fit="crop")) == [30, 40]
+    assert one_row(presented(pixels, (1, 1), fit="crop")) == [35]
+    padded = presented(pixels, (5, 6), fit="pad")
+    assert padded[:, 0, 0].tolist() == [0, 10, 10, 0, 0]
+    upright = presented(pixels.transpose(1, 0, 2), (6, 6), fit="pad")
+    assert upright[0, :, 0].tolist() == [0, 0, 10, 10, 0, 0]
+    assert presented(pixels[:1], (1, 20), fit="crop").shape == (1, 20, 3)
+
+
+def test_bilinear_takes_the_nearest_pixels_only() -> None:
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[:, ::4] = 80
+    assert presented(pixels, (1, 1), resize="area").tolist() == [[[20] * 3]]
+    assert presented(pixels, (1, 1), resize="bilinear").tolist() == [[[40] * 3]]
+
+
+def test_one_channel_is_luma() -> None:
+    pixels = np.array([[RED, GREEN, BLUE]], np.uint8)
+    assert presented(pixels, (1, 3), channels=1).tolist() == [[[76], [150], [29]]]
 
 
 def test_shrinking_averages_the_area() -> None:

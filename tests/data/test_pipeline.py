@@ -1,5 +1,6 @@
 """Examples -> batches."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from tests.conftest import draw_pictures
 from trainer.config.data import Data, Folder
 from trainer.data import augment, pipeline, stream
-from trainer.data.decode import decode
+from trainer.data.decode import decode, present
 from trainer.data.examples import Examples
 from trainer.data.sources import folder
 from trainer.errors import UserError
@@ -20,9 +21,11 @@ def examples(tmp_path: Path) -> Examples:
     return folder.read(Folder(kind="folder", path=str(tmp_path)))
 
 
-def spec(batch_size: int = 3) -> Data:
-    source = Folder(kind="folder", path="unused")
-    return Data(source=source, image_size=[8, 10], batch_size=batch_size)  # type: ignore[arg-type]
+def spec(batch_size: int = 3, **options: object) -> Data:
+    source = {"kind": "folder", "path": "unused"}
+    return Data.model_validate(
+        {"source": source, "image_size": [8, 10], "batch_size": batch_size, **options}
+    )
 
 
 def faults() -> pipeline.Faults:
@@ -33,17 +36,21 @@ def take(dataset, count: int) -> list[pipeline.Batch]:  # type: ignore[no-untype
     return list(dataset.take(count).as_numpy_iterator())
 
 
-def pixels(path: str) -> np.ndarray:
-    return decode(Path(path).read_bytes(), (8, 10))
+def pixels(examples: Examples, index: int) -> np.ndarray:
+    return present(decode(examples.pictures.content(index)), spec())
+
+
+def one_hot(examples: Examples, index: int) -> list[int]:
+    return [int(label == examples.labels[index]) for label in range(len(examples.classes))]
 
 
 def test_training_follows_the_stream_and_never_ends(examples: Examples) -> None:
     batches = take(pipeline.training(examples, augment.build(()), spec(), 1, faults()), 20)
     for step, (images, labels, weights) in enumerate(batches):
         for row in range(3):
-            index = stream.example(1, 3 * step + row, 7)
-            assert np.array_equal(images[row], pixels(examples.paths[index]))
-            assert np.array_equal(labels[row], examples.labels_NK[index])
+            index = stream.shuffled(1, 7)(3 * step + row)
+            assert np.array_equal(images[row], pixels(examples, index))
+            assert labels[row].tolist() == one_hot(examples, index)
         assert weights.tolist() == [1, 1, 1]
 
 
@@ -59,41 +66,104 @@ def test_evaluation_is_one_pass_padded_with_weight_0(examples: Examples) -> None
     batches = take(pipeline.evaluation(examples, spec(), faults()), 99)
     images, labels, weights = (np.concatenate(each) for each in zip(*batches, strict=True))
     assert weights.tolist() == [1] * 7 + [0] * 2
-    assert np.array_equal(labels[:7], examples.labels_NK)
-    assert all(np.array_equal(images[i], pixels(examples.paths[i])) for i in range(7))
+    assert labels[:7].tolist() == [one_hot(examples, index) for index in range(7)]
+    assert all(np.array_equal(images[i], pixels(examples, i)) for i in range(7))
     assert images[7:].max() == 0
 
 
 def test_an_unreadable_picture_is_named_counted_and_left_out(
     examples: Examples, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path(examples.paths[2]).write_bytes(b"no picture")
-    Path(examples.paths[5]).unlink()
+    Path(examples.pictures.place(2)).write_bytes(b"no picture")
+    Path(examples.pictures.place(5)).unlink()
     found = faults()
     batches = take(pipeline.training(examples, augment.build(()), spec(7), 1, found), 6)
     substitutes = {2: 3, 5: 6}
     for step, (images, labels, weights) in enumerate(batches):
         for row in range(7):
-            index = stream.example(1, 7 * step + row, 7)
+            index = stream.shuffled(1, 7)(7 * step + row)
             index = substitutes.get(index, index)
-            assert np.array_equal(images[row], pixels(examples.paths[index]))
-            assert np.array_equal(labels[row], examples.labels_NK[index])
+            assert np.array_equal(images[row], pixels(examples, index))
+            assert labels[row].tolist() == one_hot(examples, index)
         assert weights.min() == 1
     assert found.unreadable == {
-        examples.paths[2]: "no picture of a known format",
-        examples.paths[5]: "No such file or directory",
+        examples.pictures.place(2): "no picture of a known format",
+        examples.pictures.place(5): "No such file or directory",
     }
     [(_, _, weights)] = take(pipeline.evaluation(examples, spec(7), faults()), 1)
     assert weights.tolist() == [1, 1, 0, 1, 1, 0, 1]
     warned = capsys.readouterr().err
-    assert f"warning: {examples.paths[2]} is left out: no picture of a known format" in warned
+    assert (
+        f"warning: {examples.pictures.place(2)} is left out: no picture of a known format" in warned
+    )
 
 
 def test_nothing_but_unreadable_pictures_ends_the_run(examples: Examples) -> None:
-    for path in examples.paths:
-        Path(path).write_bytes(b"no picture")
+    for index in range(7):
+        Path(examples.pictures.place(index)).write_bytes(b"no picture")
     found = faults()
     batches = pipeline.training(examples, augment.build(()), spec(), 1, found)
     with pytest.raises(UserError) as error, pipeline.reported(found):
         take(batches, 1)
     assert "data.source: not one of 7 training pictures can be read, as " in str(error.value)
+
+
+def test_class_weights_are_the_weights_of_the_rows(examples: Examples) -> None:
+    for given, expected in (
+        ("balanced", {0: 7 / (2 * 4), 1: 7 / (2 * 3)}),
+        ({"b": 2.5}, {0: 1.0, 1: 2.5}),
+    ):
+        weighted = spec(7, class_weights=given)
+        [(_, labels, weights)] = take(
+            pipeline.training(examples, augment.build(()), weighted, 1, faults()), 1
+        )
+        assert weights == pytest.approx([expected[label] for label in labels.argmax(axis=1)])
+        [(_, _, weights)] = take(pipeline.evaluation(examples, weighted, faults()), 1)
+        assert weights.tolist() == [1] * 7
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"c": 1}, "data.class_weights.c: no class is called 'c'\n  expected one of: a, b"),
+        ({"a": 0}, "data.class_weights.a: expected a number above 0, received 0.0"),
+    ],
+)
+def test_class_weights_of_classes_that_are_none(
+    examples: Examples, given: dict, message: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        pipeline.class_weights(examples, spec(class_weights=given))
+    assert str(error.value) == message
+
+
+def test_balanced_sampling_draws_every_class_equally_often(examples: Examples) -> None:
+    few = examples.take(np.array([0, 1, 2, 3, 4]))
+    dataset = pipeline.training(few, augment.build(()), spec(6, sampling="balanced"), 1, faults())
+    for _, labels, _ in take(dataset, 5):
+        assert labels.sum(axis=0).tolist() == [3, 3]
+
+
+def test_multi_label_rows_are_multi_hot_and_sampled_by_label(examples: Examples) -> None:
+    labels = np.array([[0, 1], [0, 0], [1, 1], [1, 0], [1, 0], [1, 0], [1, 0]], np.uint8)
+    several = replace(examples, labels=labels)
+    [(_, targets, weights)] = take(pipeline.evaluation(several, spec(7), faults()), 1)
+    assert np.array_equal(targets, labels)
+    dataset = pipeline.training(
+        several, augment.build(()), spec(3, sampling="balanced"), 1, faults()
+    )
+    for _, targets, _ in take(dataset, 9):  # one with label a, one with b, the one without any
+        assert (targets.sum(axis=1) == 0).sum() == 1
+        assert targets.max(axis=0).tolist() == [1, 1]
+    with pytest.raises(UserError) as error:
+        pipeline.class_weights(several, spec(class_weights="balanced"))
+    assert str(error.value) == (
+        "data.class_weights: a picture has one weight, but may have several labels\n"
+        "  write sampling: balanced instead"
+    )
+
+
+def test_grey_pictures_have_one_channel(examples: Examples) -> None:
+    grey = spec(2, channels=1, fit="pad")
+    [(images, _, _)] = take(pipeline.training(examples, augment.build(()), grey, 1, faults()), 1)
+    assert images.shape == (2, 8, 10, 1)

@@ -1,12 +1,17 @@
-"""Sources: the battery, and what each promises beyond it."""
+"""Folders and drawn hands: the battery, and what each promises beyond it."""
 
+import os
+import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
+import yaml
+from pydantic import TypeAdapter
 
 from tests import families
 from tests.conftest import draw_pictures
-from trainer.config.data import Folder, RenderedHands
+from trainer.config.data import Folder, RenderedHands, Source
 from trainer.data.sources import folder, rendered_hands
 from trainer.errors import UserError
 
@@ -24,7 +29,7 @@ def test_folder(tmp_path: Path) -> None:
     (tmp_path / ".hidden").mkdir()
     examples = families.source(lambda: folder.read(at(tmp_path)))
     assert examples.classes == ("a", "b")
-    assert examples.labels_NK.sum(axis=0).tolist() == [3, 2]
+    assert examples.counts().tolist() == [3, 2]
     assert examples.sides is None
 
 
@@ -34,10 +39,11 @@ def test_folder_with_split_roots_has_the_classes_of_all_of_them(tmp_path: Path) 
     draw_pictures(tmp_path / "test", {"c": 1})
     examples = families.source(lambda: folder.read(at(tmp_path)))
     assert examples.classes == ("a", "b", "c")
-    assert sorted(zip(examples.sides or (), examples.labels_NK.argmax(1).tolist(), strict=True)) == [
-        ("test", 2), ("train", 0), ("train", 0), ("train", 2), ("train", 2),
-        ("validation", 1), ("validation", 2),
+    assert examples.sides is not None
+    assert sorted(zip(examples.sides.tolist(), examples.labels.tolist(), strict=True)) == [
+        (0, 0), (0, 0), (0, 2), (0, 2), (1, 1), (1, 2), (2, 2),
     ]  # fmt: skip
+    assert examples.pictures.name(0) == "test/c/00.png"  # sorted
 
 
 def test_classes_called_train_and_test_are_classes(tmp_path: Path) -> None:
@@ -45,11 +51,35 @@ def test_classes_called_train_and_test_are_classes(tmp_path: Path) -> None:
     assert families.source(lambda: folder.read(at(tmp_path))).classes == ("car", "test", "train")
 
 
+def test_the_working_directory_can_be_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw_pictures(Path(), {"a": 1, "b": 1})
+    examples = families.source(lambda: folder.read(at(Path())))
+    assert [examples.pictures.name(i) for i in range(2)] == ["a/00.png", "b/00.png"]
+
+
+def test_names_are_the_same_wherever_the_folder_lies(tmp_path: Path) -> None:
+    draw_pictures(tmp_path / "one", {"a": 1, "b": 1})
+    draw_pictures(tmp_path / "two" / "deeper", {"a": 1, "b": 1})
+    one = folder.read(at(tmp_path / "one"))
+    two = folder.read(Folder(kind="folder", path=str(tmp_path / "two" / "deeper") + "/"))
+    assert [one.pictures.name(i) for i in range(2)] == [two.pictures.name(i) for i in range(2)]
+
+
+def test_file_names_that_are_no_utf_8(tmp_path: Path) -> None:
+    draw_pictures(tmp_path, {"a": 1, "b": 1})
+    (tmp_path / "a" / "00.png").rename(tmp_path / "a" / os.fsdecode(b"caf\xe9.png"))
+    examples = families.source(lambda: folder.read(at(tmp_path)))
+    assert os.fsencode(examples.pictures.name(0)) == b"a/caf\xe9.png"
+
+
 def test_rendered_hands(tmp_path: Path) -> None:
     source = RenderedHands(kind="rendered_hands", path=str(tmp_path), images_per_class=4, size=32)
     examples = families.source(lambda: rendered_hands.read(source))
     assert examples.classes == ("paper", "rock", "scissors")
-    assert examples.labels_NK.sum(axis=0).tolist() == [4, 4, 4]
+    assert examples.counts().tolist() == [4, 4, 4]
 
 
 def test_rendered_hands_are_the_same_bytes_wherever_they_are_drawn(tmp_path: Path) -> None:
@@ -58,14 +88,15 @@ def test_rendered_hands_are_the_same_bytes_wherever_they_are_drawn(tmp_path: Pat
         source = RenderedHands(
             kind="rendered_hands", path=path, size=32, images_per_class=3, **options
         )
-        return {Path(p).name: Path(p).read_bytes() for p in rendered_hands.read(source).paths}
+        pictures = rendered_hands.read(source).pictures
+        return {pictures.name(i): pictures.content(i) for i in range(len(pictures))}
 
     assert drawn("one") == drawn("two") != drawn("two", seed=2)
 
 
 def test_hands_without_their_marker_are_drawn_again(tmp_path: Path) -> None:
     source = RenderedHands(kind="rendered_hands", path=str(tmp_path), images_per_class=2, size=32)
-    first = Path(rendered_hands.read(source).paths[0])
+    first = Path(rendered_hands.read(source).pictures.place(0))
     whole = first.read_bytes()
     first.write_bytes(b"half")  # as if stopped in the middle
     (first.parent.parent / "complete.json").unlink()
@@ -89,7 +120,7 @@ def test_bad_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("file").write_text("")
     assert problem(Path("file")) == f"data.source.path: file is a file, not a folder{relative}"
     Path("empty").mkdir()
-    kinds = "jpg, jpeg, png, bmp, webp, gif"
+    kinds = "jpg, png, bmp, webp, gif, tif, avif, heic"
     assert problem(Path("empty")) == (
         f"data.source.path: no pictures ({kinds}) in the sub-folders of empty{LAYOUT}"
     )
@@ -109,7 +140,7 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "a" / "deeper").mkdir()
     (tmp_path / "elsewhere" / "a" / "deeper" / "round").symlink_to(tmp_path / "elsewhere" / "a")
     examples = families.source(lambda: folder.read(at(tmp_path / "root")))
-    assert examples.labels_NK.sum(axis=0).tolist() == [2, 1, 1]
+    assert examples.counts().tolist() == [2, 1, 1]
 
 
 def test_layouts_that_could_be_meant_in_two_ways(
@@ -125,7 +156,7 @@ def test_layouts_that_could_be_meant_in_two_ways(
     )
     Path("root/car").rename("root/validation")
     assert problem(Path("root")) == (
-        "data.source.path: root has both val and validation\n  keep one of them"
+        "data.source.path: root has both val/ and validation/\n  keep one of them"
     )
     Path("root/validation").rename("root/test")
     assert problem(Path("root")) == (
@@ -139,7 +170,7 @@ def test_class_folders_without_pictures_are_warned_of(
 ) -> None:
     draw_pictures(tmp_path, {"a": 2, "b": 2})
     (tmp_path / "c").mkdir()
-    (tmp_path / "c" / "x.tiff").write_text("")
+    (tmp_path / "c" / "x.mp4").write_text("")
     assert folder.read(at(tmp_path)).classes == ("a", "b")
     assert f"warning: {tmp_path}/c has no pictures, so 'c' is no class\n" in capsys.readouterr().err
 
@@ -147,3 +178,25 @@ def test_class_folders_without_pictures_are_warned_of(
 def test_a_line_break_in_a_class_is_refused(tmp_path: Path) -> None:
     draw_pictures(tmp_path, {"a": 2, "b\nc": 2})
     assert problem(tmp_path) == "data.source.path: the class 'b\\nc' has a line break in its name"
+
+
+def test_a_class_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
+    draw_pictures(tmp_path, {"a": 2, "b": 2})
+    (tmp_path / "b").rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    assert problem(tmp_path) == (
+        "data.source.path: the class b'caf\\xe9' has a name that is not UTF-8\n  rename the folder"
+    )
+
+
+def test_the_examples_of_the_documentation_are_valid_and_cover_every_kind() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "sources.md").read_text()
+    found = [
+        yaml.safe_load(f"source:{one}")["source"]
+        for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+        for one in block.split("source:")[1:]
+    ]
+    read = [TypeAdapter(Source).validate_python(each) for each in found]
+    kinds = {
+        get_args(each.model_fields["kind"].annotation)[0] for each in get_args(get_args(Source)[0])
+    }
+    assert {each.kind for each in read} == kinds

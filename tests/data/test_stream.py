@@ -6,17 +6,31 @@ from trainer.data import stream
 
 
 def test_every_pass_holds_every_example_once_in_an_order_of_its_own() -> None:
-    passes = [[stream.example(7, turn * 10 + k, 10) for k in range(10)] for turn in range(3)]
+    order = stream.shuffled(7, 10)
+    passes = [[order(turn * 10 + k) for k in range(10)] for turn in range(3)]
     assert [sorted(each) for each in passes] == [list(range(10))] * 3
     assert passes[0] != passes[1] != passes[2] != passes[0]
 
 
 def test_any_position_is_reached_without_the_ones_before() -> None:
-    stream.permutation.cache_clear()
-    far = stream.example(7, 10**9 + 3, 1000)
-    near = stream.example(7, 3, 1000)
-    stream.permutation.cache_clear()
-    assert (stream.example(7, 3, 1000), stream.example(7, 10**9 + 3, 1000)) == (near, far)
+    members = [np.arange(0, 700), np.arange(700, 1000)]
+    for make in (lambda: stream.shuffled(7, 1000), lambda: stream.balanced(7, members)):
+        order = make()
+        far, near = order(10**9 + 3), order(3)
+        order = make()
+        assert (order(3), order(10**9 + 3)) == (near, far)
+
+
+def test_a_balanced_stream_holds_every_class_equally_often_and_all_its_examples_in_turn() -> None:
+    members = [np.array([3, 5]), np.array([0, 1, 2, 4]), np.array([6])]
+    order = stream.balanced(1, members)
+    drawn = [order(k) for k in range(3 * 12)]
+    kinds = [next(c for c, each in enumerate(members) if index in each) for index in drawn]
+    assert all(sorted(kinds[k : k + 3]) == [0, 1, 2] for k in range(0, 36, 3))
+    assert len({tuple(kinds[k : k + 3]) for k in range(0, 36, 3)}) > 1
+    second = [index for index, kind in zip(drawn, kinds, strict=True) if kind == 1]
+    assert [sorted(second[k : k + 4]) for k in (0, 4, 8)] == [[0, 1, 2, 4]] * 3
+    assert len({tuple(second[k : k + 4]) for k in (0, 4, 8)}) > 1
 
 
 def test_the_seed_and_the_position_alone_decide_the_draws() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer.evaluation.metrics import confusion, summary
+from trainer.evaluation.metrics import confusion, multi_label_summary, summary
 
 
 def test_confusion_has_the_truth_in_rows() -> None:
@@ -26,3 +26,22 @@ def test_a_class_that_is_never_predicted_or_never_there_scores_0() -> None:
     assert found["classes"]["b"] == {**zero, "support": 2}
     assert found["classes"]["c"] == {**zero, "support": 0}
     assert summary(np.zeros((2, 2), int), ("a", "b"))["accuracy"] == 0
+
+
+def test_figures_of_several_labels() -> None:
+    """Computed by hand, with ties and a class without pictures."""
+    truth = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0], [1, 1, 0]])
+    scores = np.array(
+        [[0.9, 0.2, 0.1], [0.4, 0.7, 0.6], [0.6, 0.7, 0.2], [0.3, 0.7, 0.1], [0.6, 0.1, 0.3]]
+    )
+    found = multi_label_summary(truth, scores, ("a", "b", "c"))
+    assert found["exact_match"] == pytest.approx(0.2)
+    assert found["hamming_loss"] == pytest.approx(5 / 15)
+    assert [row["f1"] for row in found["classes"].values()] == pytest.approx([2 / 3, 2 / 3, 0])
+    assert found["macro_f1"] == pytest.approx(4 / 9)
+    assert found["micro_f1"] == pytest.approx(8 / 13)
+    precisions = [row["average_precision"] for row in found["classes"].values()]
+    assert precisions == pytest.approx(
+        [1 / 3 + 1 / 3 * 2 / 3 + 1 / 3 * 3 / 4, 2 / 3 * 2 / 3 + 1 / 3 * 3 / 5, 0]
+    )
+    assert found["mean_average_precision"] == pytest.approx(np.mean(precisions[:2]))

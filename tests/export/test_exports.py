@@ -15,6 +15,7 @@ from trainer.config.export import Onnx, SavedModel
 from trainer.export.parity import compare
 
 LABELS = ("paper", "rock", "scissors")
+ABOUT = {"labels": list(LABELS), "image_size": [12, 10], "fit": "stretch"}
 SPECS = [
     SavedModel(kind="saved_model"),
     Onnx(kind="onnx"),
@@ -49,7 +50,7 @@ def network() -> keras.Model:
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)
 def test_exporters(spec: SavedModel | Onnx, network: keras.Model, tmp_path: Path) -> None:
-    families.exporter(spec, network, LABELS, tmp_path)
+    families.exporter(spec, network, ABOUT, tmp_path)
 
 
 @pytest.mark.parametrize(("kind", "element"), [("uint8", 2), ("float32", 1)])
@@ -57,7 +58,7 @@ def test_an_onnx_file_describes_itself(
     kind: str, element: int, network: keras.Model, tmp_path: Path
 ) -> None:
     spec = Onnx(kind="onnx", input=kind)  # type: ignore[arg-type]
-    proto = onnx.load(families.exporter(spec, network, LABELS, tmp_path))
+    proto = onnx.load(families.exporter(spec, network, ABOUT, tmp_path))
     [image] = proto.graph.input
     assert (image.name, image.type.tensor_type.elem_type) == ("image", element)
     dims = [d.dim_param or d.dim_value for d in image.type.tensor_type.shape.dim]
@@ -65,14 +66,14 @@ def test_an_onnx_file_describes_itself(
     outputs = {o.name: o.type.tensor_type.shape.dim[0].dim_param for o in proto.graph.output}
     assert outputs == {"probabilities": "batch", "label_index": "batch"}
     metadata = {each.key: json.loads(each.value) for each in proto.metadata_props}
-    assert metadata == {"labels": list(LABELS), "image_size": [12, 10]}
+    assert metadata == ABOUT
     assert [(each.domain, each.version) for each in proto.opset_import] == [("", 18)]
 
 
 def test_an_onnx_file_gives_the_index_of_the_best_label(
     network: keras.Model, tmp_path: Path
 ) -> None:
-    path = families.exporter(Onnx(kind="onnx"), network, LABELS, tmp_path)
+    path = families.exporter(Onnx(kind="onnx"), network, ABOUT, tmp_path)
     images = np.random.default_rng(0).integers(0, 256, (9, 12, 10, 3), dtype=np.uint8)
     session = onnxruntime.InferenceSession(path)
     scores_NK, index_N = session.run(None, {"image": images})
@@ -80,7 +81,7 @@ def test_an_onnx_file_gives_the_index_of_the_best_label(
 
 
 def test_a_saved_model_gives_names(network: keras.Model, tmp_path: Path) -> None:
-    path = families.exporter(SavedModel(kind="saved_model"), network, LABELS, tmp_path)
+    path = families.exporter(SavedModel(kind="saved_model"), network, ABOUT, tmp_path)
     loaded = tf.saved_model.load(str(path))
     result = loaded.signatures["serving_default"](image=tf.zeros((2, 12, 10, 3)))
     assert sorted(result) == ["label_index", "labels", "probabilities"]

@@ -31,11 +31,11 @@ GOOD = notation(
 
 
 def test_layers(tmp_path: Path) -> None:
-    families.model(lambda: network.build(GOOD, (20, 16), CLASSES), 3, tmp_path)
+    families.model(lambda: network.build(GOOD, (20, 16, 3), CLASSES), 3, tmp_path)
 
 
 def test_it_is_the_network_that_keras_would_build() -> None:
-    model = layers.build(GOOD, (20, 16), CLASSES)
+    model = layers.build(GOOD, (20, 16, 3), CLASSES)
     assert [type(layer).__name__ for layer in model.layers] == [
         "InputLayer",
         *(call.name for call in GOOD.layers),
@@ -47,7 +47,7 @@ def test_it_is_the_network_that_keras_would_build() -> None:
 
 def problem(*calls: object) -> str:
     with pytest.raises((UserError, ExceptionGroup)) as error:
-        layers.build(notation(*calls), (20, 16), CLASSES)
+        layers.build(notation(*calls), (20, 16, 3), CLASSES)
     if isinstance(error.value, ExceptionGroup):
         return "\n".join(map(str, leaves(error.value)))
     return str(error.value)
@@ -98,17 +98,38 @@ def test_values_that_keras_refuses() -> None:
 def test_a_loss_for_probabilities_gets_probabilities(
     loss: Call, last: dict[str, object], fits: bool
 ) -> None:
-    model = network.build(notation("Flatten", {"Dense": last}), (8, 8), CLASSES)
+    model = network.build(notation("Flatten", {"Dense": last}), (8, 8, 3), CLASSES)
     if fits:
-        network.demand_probabilities(model, loss)
+        network.demand_probabilities(model, loss, False)
         return
     expected = "logits" if loss.arguments else "probabilities"
     with pytest.raises(UserError, match=f"CategoricalCrossentropy expects {expected}, but"):
-        network.demand_probabilities(model, loss)
+        network.demand_probabilities(model, loss, False)
+
+
+@pytest.mark.parametrize(
+    ("loss", "activation", "message"),
+    [
+        ("CategoricalCrossentropy", "softmax", "training.loss.CategoricalCrossentropy: CategoricalCrossentropy wants one label per picture, but these may have several\n  write BinaryCrossentropy"),
+        ("BinaryCrossentropy", "softmax", "training.loss: the probabilities of a picture sum to 1, but it may have several labels\n  give the last layer activation: sigmoid"),
+        ("BinaryCrossentropy", "sigmoid", None),
+    ],
+)  # fmt: skip
+def test_several_labels_want_sigmoid_and_binary_crossentropy(
+    loss: str, activation: str, message: str | None
+) -> None:
+    last = {"units": 3, "activation": activation}
+    model = network.build(notation("Flatten", {"Dense": last}), (8, 8, 3), CLASSES)
+    if message is None:
+        network.demand_probabilities(model, Call(loss), True)
+        return
+    with pytest.raises(UserError) as error:
+        network.demand_probabilities(model, Call(loss), True)
+    assert str(error.value) == message
 
 
 def test_logits_become_probabilities_where_they_leave() -> None:
-    logits = network.build(notation("Flatten", {"Dense": {"units": 3}}), (8, 8), CLASSES)
+    logits = network.build(notation("Flatten", {"Dense": {"units": 3}}), (8, 8, 3), CLASSES)
     loss = Call("CategoricalCrossentropy", {"from_logits": True})
     images = keras.random.uniform((4, 8, 8, 3))
     expected = keras.ops.softmax(logits(images))

@@ -6,11 +6,11 @@ import keras
 import tensorflow as tf
 
 from trainer import objects
+from trainer.commands._gather import gather
 from trainer.config import Config
-from trainer.data import augment, split
+from trainer.data import augment, pipeline, split
 from trainer.errors import UserError
 from trainer.model import network
-from trainer.parts import part
 from trainer.training import hardware, objective
 
 # Callbacks of Keras that do not do here what they promise: (problem, way out).
@@ -28,6 +28,7 @@ class Job(NamedTuple):
 
     classes: tuple[str, ...]
     sides: split.Sides
+    left_out: dict[str, str]  # name -> reason of pictures on no side
     strategy: tf.distribute.Strategy
     model: keras.Model
     objective: objective.Objective
@@ -41,18 +42,21 @@ def assemble(config: Config) -> Job:
     data, training = config.data, config.training
     strategy = hardware.prepare(training, config.seed)
     hardware.demand_full_replicas(strategy, data.batch_size)
-    examples = part("data.sources", data.source.kind).read(data.source)
-    sides = split.split(examples, data.split, config.seed)
-    augment.check(data.augment, data.image_size)
-    steps = -(-len(sides.train.paths) // data.batch_size)
+    augment.check(data.augment, data.input_shape)
+    gathered = gather(config)
+    sides = gathered.sides
+    classes, multi_label = sides.train.classes, sides.train.multi_label
+    pipeline.class_weights(sides.train, data)  # mistakes belong here, not into a thread
+    steps = -(-len(sides.train) // data.batch_size)
     values = {
-        "$classes": len(examples.classes),
+        "$classes": len(classes),
         "$steps_per_epoch": steps,
         "$total_steps": steps * training.epochs,
     }
     with strategy.scope():
-        model = network.build(config.model, data.image_size, examples.classes)
-    network.demand_probabilities(model, training.loss)
+        model = network.build(config.model, data.input_shape, classes)
+    network.demand_probabilities(model, training.loss, multi_label)
+    objective.demand_metrics(training, multi_label)
     aims = objective.build(training, model, values, strategy)
     callbacks = [
         objects.make(call, "keras.callbacks", f"training.callbacks[{index}]", values)
@@ -60,7 +64,7 @@ def assemble(config: Config) -> Job:
     ]
     _demand_callbacks(config, callbacks, aims)
     augmented = augment.build(data.augment)
-    return Job(examples.classes, sides, strategy, model, aims, callbacks, augmented, steps)
+    return Job(classes, sides, gathered.left_out(), strategy, model, aims, callbacks, augmented, steps)
 
 
 def _demand_callbacks(config: Config, callbacks: list[Any], aims: objective.Objective) -> None:

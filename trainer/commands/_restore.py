@@ -6,8 +6,11 @@ import keras
 import numpy as np
 
 from trainer import run as runs
+from trainer import terminal
+from trainer.commands._gather import read
 from trainer.config import Config
 from trainer.config.load import load
+from trainer.data import split
 from trainer.errors import UserError
 from trainer.model import network
 from trainer.training import checkpoint, hardware
@@ -16,12 +19,13 @@ from trainer.training import checkpoint, hardware
 class Trained(NamedTuple):
     """A run's config, class names in the order of the scores, and network.
 
-    The network takes float32 pixels 0 to 255 [N, H, W, 3] and gives probabilities [N, K], in
+    The network takes float32 pixels 0 to 255 [N, H, W, C] and gives probabilities [N, K], in
     float32 whatever the precision of the training.
     """
 
     config: Config
     classes: tuple[str, ...]
+    multi_label: bool
     model: keras.Model
 
 
@@ -39,16 +43,27 @@ def restore(run: runs.Run) -> Trained:
     config = load(run.config)
     classes = runs.read_classes(run)
     hardware.full_precision()
-    model = network.build(config.model, config.data.image_size, classes)
+    model = network.build(config.model, config.data.input_shape, classes)
     checkpoint.load(model, run.best)
-    return Trained(config, classes, network.with_probabilities(model, config.training.loss))
+    probabilities = network.with_probabilities(model, config.training.loss)
+    return Trained(config, classes, runs.read_data(run)["task"] == "multi_label", probabilities)
+
+
+def sides(run: runs.Run, trained: Trained) -> split.Sides:
+    """The pictures of the run on the sides they had, read from the config's source.
+
+    Warns of those that are gone. Raises UserError if all are.
+    """
+    found, gone = split.restore(run.split, read(trained.config), trained.classes)
+    if gone and not any(map(len, found)):
+        hint = "is data.source.path the folder that it was trained on?"
+        raise UserError(str(run.split), f"none of its {len(gone)} pictures is there", hint)
+    if gone:
+        terminal.warn(f"{len(gone)} pictures of {run.split} are gone, such as {gone[0]}")
+    return found
 
 
 def demand_pictures(weights_N: np.ndarray, run: runs.Run) -> None:
     """Raises UserError if not one picture of the split could be read."""
     if not weights_N.any():
-        raise UserError(
-            str(run.split),
-            "none of its pictures can be read",
-            "its paths are relative to the directory in which the run was trained: run it there",
-        )
+        raise UserError(str(run.split), "none of its pictures can be read")

@@ -30,7 +30,7 @@ def run(config: Config) -> None:
 
 def _show_data(job: Job) -> None:
     sides = job.sides._asdict()
-    counts = {name: side.labels_NK.sum(axis=0) for name, side in sides.items()}
+    counts = {name: side.counts() for name, side in sides.items()}
     terminal.table(
         "pictures per class and split",
         ("class", *sides),

@@ -6,9 +6,9 @@ import numpy as np
 
 from trainer import files, terminal
 from trainer import run as runs
-from trainer.commands._restore import Trained, demand_pictures, restore
+from trainer.commands._restore import Trained, demand_pictures, restore, sides
 from trainer.config.export import Export
-from trainer.data import pipeline, split
+from trainer.data import pipeline
 from trainer.errors import Failed
 from trainer.evaluation import predict
 from trainer.export import parity
@@ -44,7 +44,7 @@ def _one(
     target = this.export / exporter.NAME
     try:
         with files.replacing(target) as partial, terminal.silenced():
-            exporter.write(trained.model, spec, trained.classes, partial)
+            exporter.write(trained.model, spec, _about(trained), partial)
             result = parity.compare(expected_NK, exporter.open(partial)(images), spec.tolerance)
             if not result["agrees"]:
                 raise _DisagreesError
@@ -53,10 +53,24 @@ def _one(
     return {"kind": spec.kind, "file": str(target), **result}
 
 
+def _about(trained: Trained) -> dict[str, Any]:
+    """What whoever uses the file must know: the labels in the order of the scores, and how a
+    picture becomes the input."""
+    data = trained.config.data
+    return {
+        "labels": list(trained.classes),
+        "task": "multi_label" if trained.multi_label else "single_label",
+        "image_size": list(data.image_size),
+        "channels": data.channels,
+        "fit": data.fit,
+        "resize": data.resize,
+    }
+
+
 def _pictures(this: runs.Run, trained: Trained) -> tuple[np.ndarray, np.ndarray]:
-    """Validation pictures uint8 [N, H, W, 3] and what Keras says of them [N, K]."""
-    examples = split.read(this.split, trained.classes).validation
-    some = np.linspace(0, len(examples.paths) - 1, min(IMAGES, len(examples.paths))).astype(int)
+    """Validation pictures uint8 [N, H, W, C] and what Keras says of them [N, K]."""
+    examples = sides(this, trained).validation
+    some = np.linspace(0, len(examples) - 1, min(IMAGES, len(examples))).astype(int)
     batches = pipeline.evaluation(examples.take(some), trained.config.data, pipeline.Faults({}, []))
     scores_NK, weights_N = predict.scores(trained.model, batches)
     demand_pictures(weights_N, this)

@@ -29,6 +29,8 @@ def run(config: Config, resume: bool = False) -> runs.Run:
     else:
         this, state = runs.create(config), checkpoint.State()
         runs.write_classes(this, job.classes)
+        counts = {name: len(side) for name, side in job.sides._asdict().items()}
+        runs.write_data(this, job.sides.train.multi_label, counts, job.left_out)
         split.write(job.sides, this.split)
         runs.write_environment(this)
     _describe(config, job, this, state)
@@ -42,7 +44,7 @@ def run(config: Config, resume: bool = False) -> runs.Run:
     _say_best(config, state)
     if faults.unreadable:
         terminal.warn(f"{len(faults.unreadable)} pictures could not be decoded and were left out")
-    if job.sides.test.paths:
+    if len(job.sides.test):
         evaluate.run(this)
     else:
         terminal.say("no test split, so nothing to evaluate")
@@ -138,8 +140,8 @@ def _demand_same(old: Config, new: Config, job: Job, this: runs.Run) -> None:
     ]
     if changed:
         raise ExceptionGroup("changed", changed)
-    sides = split.read(this.split, runs.read_classes(this))
-    if job.classes != runs.read_classes(this) or not split.same(sides, job.sides):
+    same = split.read(this.split) == split.rows(job.sides)
+    if job.classes != runs.read_classes(this) or not same:
         problem = f"the pictures are no longer those of the run to resume, {this.folder}"
         raise UserError("data.source", problem, f"{another}: a test picture could be trained on")
 
@@ -157,8 +159,9 @@ def _differences(one: Any, other: Any, where: str) -> Iterator[str]:
 def _describe(config: Config, job: Job, this: runs.Run, state: checkpoint.State) -> None:
     terminal.say(f"run      {this.folder}")
     terminal.say(f"devices  {hardware.described(job.strategy, config.training)}")
-    counts = ", ".join(f"{len(side.paths)} {name}" for name, side in job.sides._asdict().items())
-    terminal.say(f"data     {counts}; classes {', '.join(job.classes)}")
+    counts = ", ".join(f"{len(side)} {name}" for name, side in job.sides._asdict().items())
+    names = ", ".join(job.classes[:10]) + ", …" * (len(job.classes) > 10)
+    terminal.say(f"data     {counts}; {len(job.classes)} classes: {names}")
     terminal.say(f"network  {job.model.count_params():,} parameters")
     terminal.say(f"watch    tensorboard --logdir {this.tensorboard}")
     if state.epoch:

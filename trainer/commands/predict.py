@@ -7,12 +7,13 @@ import numpy as np
 
 from trainer import files, terminal
 from trainer import run as runs
-from trainer.commands._restore import restore
-from trainer.data import pipeline
-from trainer.data.examples import Examples
+from trainer.commands._restore import Trained, restore
+from trainer.data import pipeline, split
+from trainer.data.examples import Examples, Files
 from trainer.data.sources.folder import KINDS, SUFFIXES, below
 from trainer.errors import Failed, UserError
 from trainer.evaluation import predict
+from trainer.evaluation.metrics import THRESHOLD
 
 
 def run(this: runs.Run, targets: Sequence[Path], out: Path | None) -> None:
@@ -26,31 +27,48 @@ def run(this: runs.Run, targets: Sequence[Path], out: Path | None) -> None:
             raise UserError("--out", f"{out} is the name of a picture", "as in --out labels.csv")
         files.demand_writable(out, "--out")
     trained = restore(this)
-    examples = Examples(
-        paths, np.zeros((len(paths), len(trained.classes)), np.uint8), trained.classes
-    )
+    none = np.zeros((len(paths), len(trained.classes)), np.uint8)
+    examples = Examples(Files("", paths), none, trained.classes)
     faults = pipeline.Faults({}, [])
     scores_NK, weights_N = predict.scores(
         trained.model, pipeline.evaluation(examples, trained.config.data, faults)
     )
     known = [
-        (path, trained.classes[scores_K.argmax()], scores_K)
+        (path, *_said(scores_K, trained), scores_K)
         for path, scores_K, weight in zip(paths, scores_NK, weights_N, strict=False)
         if weight
     ]
-    width = max((len(path) for path, _, _ in known), default=0)
-    longest = max(map(len, trained.classes))
-    for path, label, scores_K in () if out else known:
-        terminal.say(f"{path:{width}}  {label:{longest}}  {scores_K.max():.4f}")
     if out:
         rows = [
-            (path, label, f"{scores_K.max():.6f}", *(f"{score:.6f}" for score in scores_K))
-            for path, label, scores_K in known
+            (path, label, f"{probability:.6f}", *(f"{score:.6f}" for score in scores_K))
+            for path, label, probability, scores_K in known
         ]
         files.write_csv(out, _columns(trained.classes), rows)
         terminal.say(f"written  {out} with {len(rows)} pictures")
+    else:
+        _show(known)
     if faults.unreadable:
         raise Failed(f"{len(faults.unreadable)} of {len(paths)} files could not be decoded")
+
+
+def _said(scores_K: np.ndarray, trained: Trained) -> tuple[str, float]:
+    """The label and its probability; for multi-label all from THRESHOLD on, joined by `|`, and the
+    probability of the least of them (or, if there is none, of the most probable one)."""
+    best = int(scores_K.argmax())
+    if not trained.multi_label:
+        return trained.classes[best], float(scores_K[best])
+    holds = np.flatnonzero(scores_K >= THRESHOLD)
+    if not len(holds):
+        return "", float(scores_K[best])
+    names = split.SEPARATOR.join(trained.classes[index] for index in holds)
+    return names, float(scores_K[holds].min())
+
+
+def _show(known: Sequence[tuple[str, str, float, np.ndarray]]) -> None:
+    width = max((len(path) for path, *_ in known), default=0)
+    longest = max((len(label) for _, label, *_ in known), default=0)
+    for path, label, probability, _ in known:
+        terminal.say(f"{path:{width}}  {label or '-':{longest}}  {probability:.4f}")
 
 
 def _columns(classes: Sequence[str]) -> list[str]:

@@ -14,6 +14,66 @@ class Folder(Section):
     path: str  # relative to the working directory
 
 
+class Csv(Section):
+    """A table with one picture per row. Columns that are not named here are found by their usual
+    names: path, label, split, group; without a label column, the 0/1 columns are labels."""
+
+    kind: Literal["csv"]
+    path: str
+    folder: str = "."  # where the paths in the table start, seen from the table
+    column: str | None = None  # of the paths
+    label: str | None = None  # column of the class, or of several with a separator
+    labels: Annotated[tuple[str, ...], Strict(False)] | None = None  # 0/1 columns: multi-label
+    separator: str | None = None  # between the labels of one cell: multi-label
+    split: str | None = None
+    group: str | None = None  # column: pictures of one group never part
+
+
+class Idx(Section):
+    """MNIST's own format: a folder with train-images-idx3-ubyte and its like, gzipped or not."""
+
+    kind: Literal["idx"]
+    path: str
+    classes: Annotated[tuple[str, ...], Strict(False)] | None = None  # names of labels 0, 1, …
+
+
+class Npz(Section):
+    """numpy archives: one with images and labels, or a folder of them."""
+
+    kind: Literal["npz"]
+    path: str
+    classes: Annotated[tuple[str, ...], Strict(False)] | None = None
+
+
+class Tfrecord(Section):
+    """Shards of tf.train.Example with encoded images."""
+
+    kind: Literal["tfrecord"]
+    path: str  # a file, a folder, or a pattern with *
+    image: str = "image/encoded"  # feature with the bytes of the file
+    label: str = "image/class/label"  # feature with class indices or names; several: multi-label
+    classes: Annotated[tuple[str, ...], Strict(False)] | None = None
+
+
+class Tfds(Section):
+    """A dataset of TensorFlow Datasets, downloaded on first use (the `tfds` extra)."""
+
+    kind: Literal["tfds"]
+    name: str  # such as beans or cifar10:3.0.2
+    path: str = "datasets/tfds"
+    image: str = "image"
+    label: str = "label"
+
+
+class Video(Section):
+    """Frames of videos in class folders; the frames of one video are one group."""
+
+    kind: Literal["video"]
+    path: str
+    every: int = Field(default=10, ge=1)  # every n-th frame
+    frames: str = "datasets/frames"  # where they are kept, a sub-folder per folder of videos
+
+
 class RenderedHands(Section):
     """Drawings of rock, paper and scissors hands, made on first use: no download."""
 
@@ -24,7 +84,9 @@ class RenderedHands(Section):
     seed: int = Field(default=1, ge=0)
 
 
-Source = Annotated[Folder | RenderedHands, Field(discriminator="kind")]
+Source = Annotated[
+    Folder | Csv | Idx | Npz | Tfrecord | Tfds | Video | RenderedHands, Field(discriminator="kind")
+]
 
 
 class Split(Section):
@@ -32,12 +94,22 @@ class Split(Section):
 
     validation: float = Field(default=0.15, gt=0, lt=1)
     test: float = Field(default=0.15, ge=0, lt=1)
+    folds: int | None = Field(default=None, ge=2)  # instead of the share for validation
+    fold: int = Field(default=0, ge=0)  # which of them validates
+    duplicates: Literal["together", "ignore"] = "together"  # together: never on two sides
+    keep: str = "auto"  # a split.csv whose pictures stay where they are; auto: of the latest run
 
     @model_validator(mode="after")
     def _something_is_left(self) -> "Split":
-        if self.validation + self.test >= 1:
+        if self.folds is None and self.validation + self.test >= 1:
             raise ValueError(
                 f"validation {self.validation} + test {self.test} leaves nothing to train on"
+            )
+        if self.fold >= (self.folds or 1):
+            raise ValueError(
+                f"fold {self.fold} is none of {self.folds or 1}: they are counted from 0"
+                if self.folds
+                else f"fold {self.fold} needs folds, the number of them"
             )
         return self
 
@@ -47,9 +119,20 @@ class Data(Section):
 
     source: Source
     image_size: Pair  # height, width in pixels
+    channels: Literal[1, 3] = 3  # 1: grey
+    fit: Literal["stretch", "crop", "pad"] = "stretch"  # what gives when the shape is another
+    resize: Literal["area", "bilinear"] = "area"  # area: nothing aliases when pictures shrink
     split: Split = Split()
+    quarantine: str = "auto"  # a CSV of pictures to leave out; auto: what `data inspect` wrote
     batch_size: int = Field(default=32, ge=1)  # global: summed over all replicas
+    sampling: Literal["shuffled", "balanced"] = "shuffled"  # balanced: every class equally often
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
     augment: Annotated[tuple[Transform, ...], Strict(False)] = ()
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """H, W, C of a picture as the network sees it."""
+        return (*self.image_size, self.channels)
 
     @model_validator(mode="after")
     def _positive_size(self) -> "Data":

@@ -52,7 +52,8 @@ def humane(detail: ErrorDetails, section: type[Section], value: Any) -> UserErro
         )
     if kind == "union_tag_not_found":
         tags = sorted(tag for each in _members(section, keys) for tag in _tags(each))
-        return UserError(where, "the key 'kind' is missing", f"add `kind:`, {' or '.join(tags)}")
+        kinds = " or ".join(filter(None, (", ".join(tags[:-1]), tags[-1])))
+        return UserError(where, "the key 'kind' is missing", f"add `kind:`, {kinds}")
     if kind == "union_tag_invalid":
         tags = re.findall(r"'(\w+)'", context["expected_tags"])
         return UserError(

@@ -11,7 +11,7 @@ from trainer import objects
 from trainer.config.base import Call
 from trainer.errors import UserError
 
-# (pixels uint8 [H, W, 3], numpy generator, Python generator) -> pixels uint8 [H, W, 3]
+# (pixels uint8 [H, W, C], numpy generator, Python generator) -> pixels uint8 [H, W, C]
 Augment = Callable[[np.ndarray, np.random.Generator, random.Random], np.ndarray]
 
 
@@ -41,13 +41,13 @@ def build(calls: Sequence[Call], where: str = "data.augment") -> Augment:
     return augment
 
 
-def check(calls: Sequence[Call], image_size: tuple[int, int], where: str = "data.augment") -> None:
-    """Applies every transform to one picture of noise.
+def check(calls: Sequence[Call], shape: tuple[int, int, int], where: str = "data.augment") -> None:
+    """Applies every transform to one picture of noise, of shape [H, W, C].
 
-    Raises: UserError when one does not fit RGB pictures or changes their size or type.
+    Raises: UserError when one does not fit such pictures or changes their shape or type.
     """
     generator = np.random.default_rng(0)
-    pixels = generator.integers(0, 256, (*image_size, 3), dtype=np.uint8)
+    pixels = generator.integers(0, 256, shape, dtype=np.uint8)
     for index, call in enumerate(calls):
         here = f"{where}[{index}]"
         for transform in _leaves(_compose([call], where, index)):

@@ -1,41 +1,150 @@
-"""Bytes of a picture file -> pixels of the model's size. The one preprocessing of the project.
+"""A picture -> pixels as the network sees them. The one preprocessing of the project.
 
 Training, evaluation and prediction call it; the exported files begin where it ends.
+h, w are the sides of a picture as it comes; H, W, C the shape that the network takes.
 """
 
 import io
+import os
+import warnings
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from trainer.config.data import Data
+
+MAX_PIXELS = int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"])  # set in trainer/__init__.py
+
+# Pillow only warns from its limit on, and refuses at twice that.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
-def decode(content: bytes, image_size: tuple[int, int]) -> np.ndarray:
-    """uint8 RGB [H, W, 3] of the file's content, upright and stretched to image_size (H, W).
+# The profile's name in XYB JPEGs, as libjxl writes them: without it their colours are nonsense.
+_HEIF = (b"heic", b"heix", b"mif1", b"msf1", b"hevc", b"heim", b"heis")
+_XYB = "XYB_Per".encode("utf-16-be")
+
+
+def decode(content: bytes | np.ndarray) -> np.ndarray:
+    """uint8 RGB [h, w, 3], upright, of a file's content or of pixels [h, w], [h, w, 1 | 3 | 4].
 
     EXIF orientation is applied, grey and palette become RGB, CMYK is converted, 16 bits become 8,
     alpha is dropped (as Pillow's `convert("RGB")` does), of an animation the first frame is taken.
 
-    Raises: ValueError if it is no picture that OpenCV can decode completely.
+    Raises: ValueError if it is no picture that can be decoded completely.
     """
+    if isinstance(content, np.ndarray):
+        return _rgb(content)
+    if _XYB in content[: 2**17] and content.startswith(b"\xff\xd8"):
+        return _managed(content)
+    if content[4:8] == b"ftyp" and not _whole(content):
+        raise ValueError("image file is truncated")
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error:  # no bytes at all, or more pixels than the limit
         pixels = None
-    if pixels is None:
-        raise ValueError(_reason(content))
-    return resize(pixels, image_size)
+    if pixels is not None:
+        return pixels
+    if content[4:8] == b"ftyp" and content[8:12] in _HEIF:
+        return _heif(content)
+    raise ValueError(_reason(content))
 
 
-def resize(pixels: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """Stretched to image_size (H, W): by area where both sides shrink, so that nothing aliases,
-    bilinear otherwise."""
+def present(pixels: np.ndarray, spec: Data) -> np.ndarray:
+    """uint8 [H, W, C] of RGB [h, w, 3], as `fit`, `resize` and `channels` say.
+
+    `stretch` changes the shape, `crop` cuts the longer side equally at both ends, `pad` adds black
+    there.
+    """
+    height, width = spec.image_size
+    if spec.fit == "crop":
+        pixels = _cropped(pixels, height / width)
+    if spec.fit == "pad":
+        h, w = pixels.shape[:2]
+        scale = min(height / h, width / w)
+        inner = max(1, min(height, round(h * scale))), max(1, min(width, round(w * scale)))
+        small = resize(pixels, inner, spec.resize)
+        pixels = np.zeros((height, width, 3), np.uint8)
+        top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+        pixels[top : top + inner[0], left : left + inner[1]] = small
+    pixels = resize(pixels, (height, width), spec.resize)
+    if spec.channels == 1:
+        return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[:, :, None]
+    return pixels
+
+
+def resize(pixels: np.ndarray, image_size: tuple[int, int], method: str = "area") -> np.ndarray:
+    """Stretched to image_size (H, W). `area` averages where both sides shrink, so that nothing
+    aliases, and is bilinear otherwise; `bilinear` always is."""
     height, width = image_size
     if pixels.shape[:2] == (height, width):
         return pixels
     shrinks = height <= pixels.shape[0] and width <= pixels.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(pixels, (width, height), interpolation=method)
+    area = method == "area" and shrinks
+    filtering = cv2.INTER_AREA if area else cv2.INTER_LINEAR
+    return cv2.resize(pixels, (width, height), interpolation=filtering)
+
+
+def _cropped(pixels: np.ndarray, ratio: float) -> np.ndarray:
+    """The middle of the picture with height / width as near `ratio` as whole pixels allow."""
+    h, w = pixels.shape[:2]
+    height, width = min(h, max(1, round(w * ratio))), min(w, max(1, round(h / ratio)))
+    top, left = (h - height) // 2, (w - width) // 2
+    return pixels[top : top + height, left : left + width]
+
+
+def _rgb(pixels: np.ndarray) -> np.ndarray:
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
+        shape = "x".join(map(str, pixels.shape))
+        raise ValueError(
+            f"expected uint8 pixels of 1, 3 or 4 channels, received {pixels.dtype} {shape}"
+        )
+    return pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels[:, :, :3]
+
+
+def _managed(content: bytes) -> np.ndarray:
+    """The picture in sRGB, by the colour profile that it brings along."""
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(picture.info["icc_profile"]))
+            converted = ImageCms.profileToProfile(
+                picture, profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+            return np.asarray(ImageOps.exif_transpose(converted))  # type: ignore[arg-type]
+    except Exception as error:  # Pillow raises whatever a broken file makes it stumble over
+        raise ValueError(_said(error)) from None
+
+
+def _whole(content: bytes) -> bool:
+    """Whether HEIC or AVIF boxes (length and kind, ISO/IEC 14496-12) fill the file exactly; their
+    decoders make up what is cut off."""
+    at = 0
+    while at + 8 <= len(content):
+        length = int.from_bytes(content[at : at + 4], "big")
+        if length == 1:
+            length = int.from_bytes(content[at + 8 : at + 16], "big")
+        if length == 0:
+            return True  # to the end of the file
+        at += max(length, 8)
+    return at == len(content)
+
+
+def _heif(content: bytes) -> np.ndarray:
+    """HEIC, which needs the extra; its decoder turns pictures upright itself."""
+    try:
+        import pi_heif
+    except ImportError:
+        raise ValueError('HEIC needs an extra: pip install "keras-image-trainer[heic]"') from None
+    try:
+        found = pi_heif.open_heif(content, convert_hdr_to_8bit=True)
+        if found.size[0] * found.size[1] > MAX_PIXELS:
+            raise ValueError(f"{found.size[0]} x {found.size[1]} pixels, too many to decode")
+        return _rgb(np.asarray(found.to_pillow().convert("RGB")))
+    except Exception as error:  # as Pillow's
+        raise ValueError(_said(error)) from None
 
 
 def _reason(content: bytes) -> str:
@@ -47,6 +156,10 @@ def _reason(content: bytes) -> str:
             picture.load()
     except UnidentifiedImageError:
         return "no picture of a known format"
-    except Exception as error:  # Pillow raises whatever a broken file makes it stumble over
-        return str(error) or type(error).__name__
+    except Exception as error:
+        return _said(error)
     return "damaged, or of a variant that OpenCV cannot decode"
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__

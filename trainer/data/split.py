@@ -1,9 +1,14 @@
-"""Examples -> training, validation and test examples."""
+"""Examples -> training, validation and test examples.
+
+A unit, that is a picture with its duplicates or a group, stays together. What the source or an
+earlier run has decided stays; the rest is allotted by content, so that neither the listing nor
+pictures that are added matter.
+
+N pictures, K classes.
+"""
 
 import csv
-import hashlib
-import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +16,14 @@ import numpy as np
 
 from trainer import files
 from trainer.config.data import Split
-from trainer.data.examples import SIDES, Examples, one_hot
+from trainer.data import allot
+from trainer.data.duplicates import Pairs, groups
+from trainer.data.examples import SIDES, Chosen, Examples, multi_hot
 from trainer.errors import UserError
+
+TRAIN, VALIDATION, TEST = range(3)
+UNKNOWN, OUT = -1, -2  # not decided yet; left out, because a duplicate is on another side
+SEPARATOR = "|"  # between the labels of one picture in split.csv
 
 
 class Sides(NamedTuple):
@@ -23,82 +34,244 @@ class Sides(NamedTuple):
     test: Examples
 
 
-def split(examples: Examples, spec: Split, seed: int) -> Sides:
-    """Stratified: the shares hold in every class, rounded, and at least one picture each.
+class Alike(NamedTuple):
+    """What pictures are recognised by: keys uint64 [N] of their content, and the duplicates."""
 
-    Within a class the pictures are drawn by a hash of (seed, class, file name), so neither the
-    order of listing nor the place of the folder matters. Sides given by the source stay; those
-    that are missing are taken from its training pictures.
+    keys: np.ndarray
+    pairs: Pairs
 
-    Raises: UserError when a class has too few pictures.
+
+def by_name(examples: Examples) -> Alike:
+    """Recognises pictures by their names alone, and no duplicates."""
+    names = (examples.pictures.name(index) for index in range(len(examples)))
+    none = np.zeros(0, np.int64)
+    keys = np.fromiter(map(allot.key, names), np.uint64, len(examples))
+    return Alike(keys, Pairs(none, none, none.astype(bool)))
+
+
+def split(
+    examples: Examples, spec: Split, seed: int, alike: Alike, kept: Mapping[str, int] | None = None
+) -> tuple[Sides, np.ndarray]:
+    """The sides, and the indices of pictures left out because a duplicate is on another side.
+
+    Duplicates and groups stay together. Sides given by the source stay, and those that it does not
+    give are taken from its training pictures.
+
+    Args:
+        kept: sides (index in SIDES) of pictures that have one from an earlier run, by their names.
+
+    Raises: UserError when a class has too few pictures, or the source puts a group on two sides.
     """
-    given = np.array(examples.sides or [SIDES[0]] * len(examples.paths), dtype=object)
-    wanted = {
-        side: share
-        for side, share in (("validation", spec.validation), ("test", spec.test))
-        if share and side not in given
-    }
-    sides = given.copy()
-    classes_N = examples.labels_NK.argmax(axis=1)
-    for index, name in enumerate(examples.classes):
-        members = np.flatnonzero((classes_N == index) & (given == "train")).tolist()
-        counts = {side: max(1, round(len(members) * share)) for side, share in wanted.items()}
-        if len(members) <= sum(counts.values()):
-            _too_few(name, len(members), counts)
-        members = sorted(members, key=lambda i: _draw(seed, name, examples.paths[i]))
-        start = 0
-        for side, count in counts.items():
-            sides[members[start : start + count]] = side
-            start += count
-    return Sides(*(examples.take(np.flatnonzero(sides == side)) for side in SIDES))
-
-
-def _draw(seed: int, name: str, path: str) -> bytes:
-    return hashlib.sha256(os.fsencode(f"{seed}/{name}/{Path(path).name}")).digest()
-
-
-def _too_few(name: str, count: int, counts: dict[str, int]) -> None:
-    hint = "add pictures of the class or remove its folder"
-    if not counts:
-        raise UserError("data.source.path", f"class '{name}' has no training picture", hint)
-    needs = ", ".join(f"{number} for {side}" for side, number in counts.items())
-    raise UserError(
-        "data.split",
-        f"class '{name}' has {count} training picture{'s' * (count != 1)}, too few to split: "
-        f"{needs} and at least 1 to train on",
-        hint,
+    unit_N = _units(examples, alike)
+    side_N = _given(examples, spec, unit_N, alike.pairs)
+    _keep(side_N, examples, unit_N, kept or {})
+    pieces = _pieces(spec, examples.sides)
+    open_N = np.flatnonzero(side_N == UNKNOWN)
+    draw_N = allot.draws(_keys(examples, alike), unit_N, seed)
+    drawn_N = allot.allot(
+        draw_N[open_N], unit_N[open_N], examples.labels[open_N], [share for share, _ in pieces]
     )
+    side_N[open_N] = np.array([side for _, side in pieces])[drawn_N]
+    sides = Sides(*(examples.take(np.flatnonzero(side_N == side)) for side in range(3)))
+    _demand_pictures(sides, {side for _, side in pieces}, examples, unit_N)
+    return sides, np.flatnonzero(side_N == OUT)
 
 
-def same(one: Sides, other: Sides) -> bool:
-    """Whether the same pictures with the same labels are on the same sides."""
-    return all(
-        list(mine.paths) == list(theirs.paths) and np.array_equal(mine.labels_NK, theirs.labels_NK)
-        for mine, theirs in zip(one, other, strict=True)
+def gaps(sides: Sides) -> list[tuple[str, str]]:
+    """(side, class) where a side that is not empty has no picture of a class."""
+    return [
+        (name, side.classes[index])
+        for name, side in zip(SIDES, sides, strict=True)
+        for index in np.flatnonzero(side.counts() == 0)
+        if len(side)
+    ]
+
+
+# --- who belongs together -----------------------------------------------------------------------
+
+
+def _units(examples: Examples, alike: Alike) -> np.ndarray:
+    """int64 [N]: the smallest index among the pictures that must stay together."""
+    edges = [(alike.pairs.first, alike.pairs.second)]
+    if examples.groups is not None:
+        first: dict[str, int] = {}
+        ours = [
+            (first.setdefault(group, index), index)
+            for index, group in enumerate(examples.groups)
+            if group
+        ]
+        edges.append(tuple(np.array(ours, np.int64).reshape(-1, 2).T))  # type: ignore[arg-type]
+    return groups(len(examples), *edges)
+
+
+def _keys(examples: Examples, alike: Alike) -> np.ndarray:
+    """uint64 [N]: what a picture is drawn by, its group or else itself."""
+    key_N = alike.keys.copy()
+    for index, group in enumerate(examples.groups or ()):
+        if group:
+            key_N[index] = allot.key(f"group {group}")
+    return key_N
+
+
+def _given(examples: Examples, spec: Split, unit_N: np.ndarray, pairs: Pairs) -> np.ndarray:
+    """int8 [N]: the sides that the source gives; OUT for what a duplicate on another side forbids
+    (test counts most, then validation), UNKNOWN for what is still to be drawn."""
+    if examples.sides is None:
+        return np.full(len(examples), UNKNOWN, np.int8)
+    side_N = examples.sides.astype(np.int8)
+    if spec.folds:
+        side_N[side_N == VALIDATION] = TRAIN
+    _demand_whole_groups(examples, side_N)
+    one, other = side_N[pairs.first], side_N[pairs.second]
+    out = np.concatenate([pairs.first[one < other], pairs.second[other < one]])
+    if len(_pieces(spec, examples.sides)) > 1:  # something is drawn from the training pictures
+        best_N = np.full(len(examples), TRAIN, np.int8)
+        np.maximum.at(best_N, unit_N, side_N)
+        out = np.concatenate([out, np.flatnonzero((side_N == TRAIN) & (best_N[unit_N] > TRAIN))])
+        side_N[side_N == TRAIN] = UNKNOWN
+    side_N[out] = OUT
+    return side_N
+
+
+def _keep(
+    side_N: np.ndarray, examples: Examples, unit_N: np.ndarray, kept: Mapping[str, int]
+) -> None:
+    """Puts pictures that are `kept` on their side, and new ones of the same unit with them; new
+    ones that would connect two sides become OUT."""
+    if not kept:
+        return
+    old_N = np.array(
+        [
+            kept.get(examples.pictures.name(index), UNKNOWN) if side == UNKNOWN else side
+            for index, side in enumerate(side_N)
+        ],
+        np.int8,
     )
+    least, most = np.full(len(old_N), TEST, np.int8), np.full(len(old_N), UNKNOWN, np.int8)
+    known = old_N >= 0
+    np.minimum.at(least, unit_N[known], old_N[known])
+    np.maximum.at(most, unit_N[known], old_N[known])
+    least, most = least[unit_N], most[unit_N]
+    new = (old_N == UNKNOWN) & (most != UNKNOWN)
+    old_N[new] = np.where(least == most, most, OUT)[new]
+    side_N[:] = old_N
+
+
+def _demand_whole_groups(examples: Examples, side_N: np.ndarray) -> None:
+    first: dict[str, int] = {}
+    for group, side in zip(examples.groups or (), side_N.tolist(), strict=False):
+        if group and first.setdefault(group, side) != side:
+            where = f"{SIDES[first[group]]} and {SIDES[side]}"
+            hint = "a group stays on one side: change its split or its group"
+            raise UserError("data.source", f"group '{group}' is on two sides, {where}", hint)
+
+
+def _pieces(spec: Split, given: np.ndarray | None) -> list[tuple[float, int]]:
+    """(share, side) of what the training pictures are cut into; the shares add up to 1."""
+    there = set() if given is None else set(given.tolist())
+    test = 0.0 if TEST in there else spec.test
+    if spec.folds:
+        rest = (1 - test) / spec.folds
+        pieces = [(rest, VALIDATION if i == spec.fold else TRAIN) for i in range(spec.folds)]
+    else:
+        validation = 0.0 if VALIDATION in there else spec.validation
+        pieces = [(validation, VALIDATION), (1 - test - validation, TRAIN)]
+    return [(share, side) for share, side in [(test, TEST), *pieces] if share]
+
+
+def _demand_pictures(sides: Sides, drawn: set[int], examples: Examples, unit_N: np.ndarray) -> None:
+    """Raises UserError where a class cannot be trained, or was too small to be drawn from."""
+    if not len(sides.validation):
+        problem = f"of {len(examples)} pictures none is left for validation"
+        raise UserError("data.split", problem, "are they duplicates of test pictures?")
+    for side_name, name in gaps(sides):
+        side, index = SIDES.index(side_name), examples.classes.index(name)
+        if side != TRAIN and (side not in drawn or examples.multi_label):
+            continue
+        mine = np.flatnonzero(
+            examples.labels[:, index] if examples.multi_label else examples.labels == index
+        )
+        if examples.sides is not None:
+            mine = mine[examples.sides[mine] == TRAIN]
+        if len(drawn) < 2 or not len(mine):
+            hint = "add pictures of the class or remove it from the other sides"
+            raise UserError("data.source", f"class '{name}' has no training picture", hint)
+        units = len(np.unique(unit_N[mine]))
+        known = f"{len(mine)} picture{'s' * (len(mine) != 1)}"
+        if units < len(mine):
+            known += f" in {units} group{'s' * (units != 1)} that stay together (duplicates do)"
+        needs = [f"1 for {SIDES[each]}" for each in sorted(drawn - {TRAIN})]
+        problem = f"class '{name}' has {known}, too few to split: {', '.join(needs)}"
+        hint = "add pictures of the class or remove it"
+        raise UserError("data.split", f"{problem} and at least 1 to train on", hint)
+
+
+# --- split.csv ----------------------------------------------------------------------------------
+
+
+def rows(sides: Sides) -> list[tuple[str, str, str]]:
+    """(name, labels, side) of every picture."""
+    return [
+        (side.pictures.name(index), SEPARATOR.join(side.names_of(index)), name)
+        for name, side in zip(SIDES, sides, strict=True)
+        for index in range(len(side))
+    ]
 
 
 def write(sides: Sides, path: Path) -> None:
     """A CSV with the columns path, label, split."""
-    rows = [
-        (picture, examples.classes[label], side)
-        for side, examples in zip(SIDES, sides, strict=True)
-        for picture, label in zip(examples.paths, examples.labels_NK.argmax(axis=1), strict=True)
-    ]
-    files.write_csv(path, ("path", "label", "split"), rows)
+    files.write_csv(path, ("path", "label", "split"), rows(sides))
 
 
-def read(path: Path, classes: Sequence[str]) -> Sides:
-    """The sides as written. Raises UserError if the file is missing or of other classes."""
+def read(path: Path) -> list[tuple[str, str, str]]:
+    """The rows as written. Raises UserError if the file is missing or no split."""
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = list(csv.DictReader(file))
-        index = {name: number for number, name in enumerate(classes)}
-        labels = [index[row["label"]] for row in rows]
-    except (OSError, KeyError) as error:
-        raise UserError(str(path), f"is not the split of this run: {error}") from None
-    examples = Examples(
-        [row["path"] for row in rows], one_hot(labels, len(classes)), tuple(classes)
-    )
-    given = np.array([row["split"] for row in rows])
-    return Sides(*(examples.take(np.flatnonzero(given == side)) for side in SIDES))
+            found = [(row["path"], row["label"], row["split"]) for row in csv.DictReader(file)]
+    except (OSError, KeyError, csv.Error) as error:
+        raise UserError(str(path), f"is no split of pictures: {error}") from None
+    if not {side for _, _, side in found} <= set(SIDES):
+        raise UserError(str(path), f"expected {', '.join(SIDES)} in the column split")
+    return found
+
+
+def kept(path: Path) -> dict[str, int]:
+    """Sides (index in SIDES) by name, as written. Raises UserError."""
+    return {name: SIDES.index(side) for name, _, side in read(path)}
+
+
+def restore(path: Path, examples: Examples, classes: Sequence[str]) -> tuple[Sides, list[str]]:
+    """The sides as written, with the classes of the run, and the names of pictures that are gone.
+
+    Args:
+        examples: the source as it is now; pictures that came since are left out.
+
+    Raises: UserError if the file is missing or has other classes.
+    """
+    where = {examples.pictures.name(index): index for index in range(len(examples))}
+    written = read(path)
+    there = [row for row in written if row[0] in where]
+    number = {name: index for index, name in enumerate(classes)}
+    try:
+        labels = _numbers([label for _, label, _ in there], number, examples.multi_label)
+    except KeyError as error:
+        raise UserError(str(path), f"has the class {error}, which the run does not know") from None
+    pictures = Chosen(examples.pictures, np.array([where[name] for name, _, _ in there], np.int64))
+    whole = Examples(pictures, labels, tuple(classes))
+    side_N = np.array([SIDES.index(side) for _, _, side in there])
+    sides = Sides(*(whole.take(np.flatnonzero(side_N == side)) for side in range(3)))
+    return sides, [name for name, _, _ in written if name not in where]
+
+
+def _numbers(labels: Iterable[str], number: Mapping[str, int], multi_label: bool) -> np.ndarray:
+    labels = list(labels)
+    if not multi_label:
+        return np.array([number[label] for label in labels], np.int32)
+    cells = [
+        (row, number[name])
+        for row, label in enumerate(labels)
+        for name in label.split(SEPARATOR)
+        if name
+    ]
+    row, name = np.array(cells, np.int64).reshape(-1, 2).T
+    return multi_hot(row, name, (len(labels), len(number)))

@@ -22,19 +22,19 @@ NAME = "model.onnx"
 BATCH = "batch"
 
 
-def write(model: keras.Model, spec: Onnx, labels: tuple[str, ...], path: Path) -> None:
-    """Input `image` [batch, H, W, C], RGB 0 to 255; outputs `probabilities` [batch, K] float32 and
-    `label_index` [batch] int64. Metadata: `labels`, a JSON list of K names, and `image_size`.
+def write(model: keras.Model, spec: Onnx, about: Mapping[str, Any], path: Path) -> None:
+    """Input `image` [batch, H, W, C], 0 to 255; outputs `probabilities` [batch, K] float32 and
+    `label_index` [batch] int64, the most probable.
 
     Args:
         model: float32 pixels [N, H, W, C] -> probabilities [N, K].
+        about: becomes the metadata, each value as JSON.
     """
     proto, weights = _traced(model, spec)
     _fill(proto.graph, weights)
     _tidy(proto.graph)
     folded = _folded(proto, path)
-    _, height, width, _ = model.input_shape
-    for key, value in (("labels", list(labels)), ("image_size", [height, width])):
+    for key, value in about.items():
         folded.metadata_props.add(key=key, value=json.dumps(value))
     onnx.checker.check_model(folded, full_check=True)
     onnx.save(folded, path)

@@ -1,7 +1,8 @@
 """`kind: saved_model`: TensorFlow's own format, for TensorFlow and its Serving."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,14 +13,16 @@ from trainer.config.export import SavedModel
 NAME = "saved_model"
 
 
-def write(model: keras.Model, spec: SavedModel, labels: tuple[str, ...], path: Path) -> None:
-    """Signature `serving_default`: input `image` float32 [N, H, W, C], RGB 0 to 255; outputs
-    `probabilities` float32 [N, K], `label_index` int64 [N] and `labels`, the name of each [N].
+def write(model: keras.Model, spec: SavedModel, about: Mapping[str, Any], path: Path) -> None:
+    """Signature `serving_default`: input `image` float32 [N, H, W, C], 0 to 255; outputs
+    `probabilities` float32 [N, K], `label_index` int64 [N] and `labels`: the most probable one's
+    number and name.
 
     Args:
         model: float32 pixels [N, H, W, C] -> probabilities [N, K].
+        about: `labels` holds the K names.
     """
-    names = tf.constant(labels)
+    names = tf.constant(about["labels"])
 
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
         probabilities = model(image, training=False)

@@ -7,13 +7,13 @@ from trainer.config.model import Layers
 from trainer.errors import UserError
 
 
-def build(spec: Layers, image_size: tuple[int, int], classes: tuple[str, ...]) -> keras.Model:
-    """The network: float32 pixels 0 to 255 [N, H, W, 3] -> scores [N, K], K classes.
+def build(spec: Layers, input_shape: tuple[int, int, int], classes: tuple[str, ...]) -> keras.Model:
+    """The network: float32 pixels 0 to 255 [N, H, W, C] -> scores [N, K], K classes.
 
     Raises: UserError with the path of the layer that does not fit its input, or of the last one if
     it does not give one score per class.
     """
-    inputs = tensor = keras.Input((*image_size, 3))
+    inputs = tensor = keras.Input(input_shape)
     for index, call in enumerate(spec.layers):
         where = f"model.layers[{index}]"
         layer = objects.make(call, "keras.layers", where, {"$classes": len(classes)})

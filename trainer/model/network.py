@@ -9,9 +9,9 @@ from trainer.errors import UserError
 from trainer.parts import part
 
 
-def build(spec: Model, image_size: tuple[int, int], classes: tuple[str, ...]) -> keras.Model:
-    """float32 pixels 0 to 255 [N, H, W, 3] -> scores [N, K], K classes; H, W are image_size."""
-    return part("model", spec.kind).build(spec, image_size, classes)
+def build(spec: Model, input_shape: tuple[int, int, int], classes: tuple[str, ...]) -> keras.Model:
+    """float32 pixels 0 to 255 [N, H, W, C] -> scores [N, K], K classes; (H, W, C) the shape."""
+    return part("model", spec.kind).build(spec, input_shape, classes)
 
 
 def with_probabilities(model: keras.Model, loss: Call) -> keras.Model:
@@ -26,7 +26,7 @@ def with_probabilities(model: keras.Model, loss: Call) -> keras.Model:
     return keras.Model(model.input, probabilities, name=model.name)
 
 
-def demand_probabilities(model: keras.Model, loss: Call) -> None:
+def demand_probabilities(model: keras.Model, loss: Call, multi_label: bool) -> None:
     """Raises UserError if the scores are not of the kind that a crossentropy takes them for.
 
     Keras would train on: with scores that are no probabilities it clips them, and the loss does not
@@ -34,10 +34,14 @@ def demand_probabilities(model: keras.Model, loss: Call) -> None:
     """
     if "Crossentropy" not in loss.name:
         return
+    if multi_label and "Binary" not in loss.name:
+        problem = f"{loss.name} wants one label per picture, but these may have several"
+        raise UserError(f"training.loss.{loss.name}", problem, "write BinaryCrossentropy")
     noise = np.random.default_rng(0).uniform(0, 255, (8, *model.input_shape[1:])).astype("float32")
     scores_NK = np.asarray(model(noise), np.float64)
-    sums_to_one = "Binary" in loss.name or np.allclose(scores_NK.sum(axis=1), 1, atol=1e-2)
-    are_probabilities = sums_to_one and scores_NK.min() >= 0 and scores_NK.max() <= 1
+    sum_to_one = np.allclose(scores_NK.sum(axis=1), 1, atol=1e-2)
+    between = scores_NK.min() >= 0 and scores_NK.max() <= 1
+    are_probabilities = between and (sum_to_one or "Binary" in loss.name)
     if loss.arguments.get("from_logits"):
         if are_probabilities:
             raise UserError(
@@ -46,8 +50,15 @@ def demand_probabilities(model: keras.Model, loss: Call) -> None:
                 "remove from_logits, or the activation of the last layer",
             )
     elif not are_probabilities:
+        activation = "sigmoid" if "Binary" in loss.name else "softmax"
         raise UserError(
             "training.loss",
             f"{loss.name} expects probabilities, but the last layer gives other scores",
-            "give the last layer activation: softmax, or the loss from_logits: true",
+            f"give the last layer activation: {activation}, or the loss from_logits: true",
+        )
+    elif multi_label and sum_to_one and scores_NK.shape[1] > 1:
+        raise UserError(
+            "training.loss",
+            "the probabilities of a picture sum to 1, but it may have several labels",
+            "give the last layer activation: sigmoid",
         )

@@ -178,8 +178,9 @@ def _update(
     mean, *metrics = objective.metrics
     mean.update_state(losses_N, sample_weight=weights_N)
     probabilities_NK = objective.probabilities(scores_NK)
+    counted_N = tf.sign(weights_N)  # class weights are for the loss; a metric counts pictures
     for metric in metrics:
-        metric.update_state(labels_NK, probabilities_NK, sample_weight=weights_N)
+        metric.update_state(labels_NK, probabilities_NK, sample_weight=counted_N)
 
 
 def _results(objective: Objective) -> Logs:

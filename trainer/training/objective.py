@@ -60,6 +60,15 @@ def build(
     return objective
 
 
+def demand_metrics(spec: Training, multi_label: bool) -> None:
+    """Raises UserError for a metric that wants one right class where there may be several."""
+    for index, call in enumerate(spec.metrics if multi_label else ()):
+        if call.name in ("CategoricalAccuracy", "TopKCategoricalAccuracy"):
+            problem = f"{call.name} wants one label per picture, but these may have several"
+            hint = "write BinaryAccuracy, or AUC: {multi_label: true}"
+            raise UserError(f"training.metrics[{index}].{call.name}", problem, hint)
+
+
 def names(objective: Objective) -> list[str]:
     """What an epoch's logs hold, in the order to show them."""
     plain = [metric.name for metric in objective.metrics]

@@ -1,22 +1,28 @@
 """`kind: folder`: one sub-folder per class, or split roots with such sub-folders each."""
 
 import os
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from trainer import terminal
 from trainer.config.data import Folder
-from trainer.data.examples import Examples, one_hot
+from trainer.data.examples import SIDES, Examples, Files, Texts, is_text, renamed
 from trainer.errors import UserError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif")
-KINDS = ", ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".webp", ".gif"),
+    *(".tif", ".tiff", ".avif", ".heic", ".heif", ".mpo", ".jp2"),
+)
+KINDS = "jpg, png, bmp, webp, gif, tif, avif, heic"
 WHERE = "data.source.path"
 ROOTS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 
 
 def read(source: Folder) -> Examples:
-    """The pictures below the folder, sorted by class and path.
+    """The pictures below the folder, sorted by path.
 
     Sub-folders named train, validation (or val) and test are split roots if `train` is among them
     and has folders; the classes are then the union over the roots.
@@ -24,26 +30,53 @@ def read(source: Folder) -> Examples:
     Raises: UserError for a missing or empty folder, fewer than two classes, or a layout that could
         be meant in two ways.
     """
-    root = Path(source.path).expanduser()
+    root = existing(source.path)
+    roots, names, labels, sides, classes = layout(root, SUFFIXES)
+    _demand_classes(root, sorted(classes), str(root / names[0]) if len(names) else None)
+    _demand_sides(roots, sides)
+    indices, sorted_classes = renamed(np.array(labels, np.int32), classes)
+    given = np.array(sides, np.int8) if "" not in roots else None
+    return Examples(Files(str(root), names), indices, sorted_classes, given)
+
+
+def existing(path: str) -> Path:
+    """The folder of that path. Raises UserError."""
+    root = Path(path).expanduser()
     if not root.is_dir():
         problem = f"{root} is a file, not a folder" if root.exists() else f"no such folder: {root}"
         hint = f"the path is relative to the working directory, {Path.cwd()}"
         raise UserError(WHERE, problem, hint)
+    return root
+
+
+def layout(
+    root: Path, suffixes: tuple[str, ...], what: str = "pictures"
+) -> tuple[dict[str, Path], Texts, array, array, list[str]]:
+    """What lies below the root: its split roots (side -> folder, or "" -> root), the names of the
+    files, the class (index) and side (index in SIDES) of each, and the classes as met.
+
+    Raises: UserError for a folder that cannot be read or could be meant in two ways.
+    """
+    labels, sides = array("i"), array("b")
+    first: dict[str, int] = {}
+    roots = _split_roots(root) or {"": root}
+
+    def names() -> Iterator[str]:
+        for side, base in roots.items():
+            for name, path in _files(base, suffixes, what):
+                labels.append(first.setdefault(name, len(first)))
+                sides.append(SIDES.index(side or SIDES[0]))
+                yield path[len(prefix) :]
+
+    prefix = "" if root == Path() else os.path.join(root, "")  # noqa: PTH118 (ends in a separator)
     try:
-        roots = _split_roots(root) or {"": root}
-        found = [(side, *picture) for side, base in roots.items() for picture in _pictures(base)]
+        found = Texts(names())
     except OSError as error:
         raise UserError(WHERE, f"{error.filename} cannot be read: {error.strerror}") from None
-    classes = tuple(sorted({name for _, name, _ in found}))
-    _demand_classes(root, classes, found[0][2] if found else None)
-    _demand_sides(roots, {side for side, _, _ in found})
-    index = {name: number for number, name in enumerate(classes)}
-    labels = [index[name] for _, name, _ in found]
-    sides = [side for side, _, _ in found] if "" not in roots else None
-    return Examples([path for _, _, path in found], one_hot(labels, len(classes)), classes, sides)
+    return roots, found, labels, sides, list(first)
 
 
-def below(folder: Path) -> Iterator[str]:
+def below(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[str]:
     """The pictures at any depth, sorted folder by folder; hidden ones are left out.
 
     Symbolic links are followed, each real folder once. Raises OSError for an unreadable folder.
@@ -61,7 +94,7 @@ def below(folder: Path) -> Iterator[str]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+            if name.lower().endswith(suffixes) and not name.startswith("."):
                 yield os.path.join(base, name)  # noqa: PTH118 (1 M of them: text is enough)
 
 
@@ -73,7 +106,7 @@ def _split_roots(root: Path) -> dict[str, Path]:
         return {}
     found = {ROOTS[path.name]: path for path in named}
     if len(found) < len(named):
-        raise UserError(WHERE, f"{root} has both val and validation", "keep one of them")
+        raise UserError(WHERE, f"{root} has both val/ and validation/", "keep one of them")
     others = [path.name for path in folders if path not in named]
     if others:
         problem = f"{root} has train/ with sub-folders and also {others[0]}/"
@@ -85,18 +118,22 @@ def _folders(root: Path) -> list[Path]:
     return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _pictures(root: Path) -> Iterator[tuple[str, str]]:
-    """(class, path) of every picture below the class folders of `root`."""
+def _files(root: Path, suffixes: tuple[str, ...], what: str) -> Iterator[tuple[str, str]]:
+    """(class, path) of every file below the class folders of `root`."""
     for folder in _folders(root):
         if len(folder.name.splitlines()) > 1:
             raise UserError(WHERE, f"the class {folder.name!r} has a line break in its name")
-        paths = list(below(folder))
-        if not paths:
-            terminal.warn(f"{folder} has no pictures, so '{folder.name}' is no class")
-        yield from ((folder.name, path) for path in paths)
+        if not is_text(folder.name):
+            problem = f"the class {os.fsencode(folder.name)!r} has a name that is not UTF-8"
+            raise UserError(WHERE, problem, "rename the folder")
+        count = 0
+        for count, path in enumerate(below(folder, suffixes), start=1):  # noqa: B007
+            yield folder.name, path
+        if not count:
+            terminal.warn(f"{folder} has no {what}, so '{folder.name}' is no class")
 
 
-def _demand_classes(root: Path, classes: tuple[str, ...], example: str | None) -> None:
+def _demand_classes(root: Path, classes: list[str], example: str | None) -> None:
     layout = "put one sub-folder per class in it, with the pictures inside"
     if not classes:
         loose = sum(path.suffix.lower() in SUFFIXES for path in root.iterdir())
@@ -108,8 +145,9 @@ def _demand_classes(root: Path, classes: tuple[str, ...], example: str | None) -
         raise UserError(WHERE, f"{root} has one class only, '{classes[0]}': {example}", layout)
 
 
-def _demand_sides(roots: dict[str, Path], found: set[str]) -> None:
+def _demand_sides(roots: dict[str, Path], sides: array) -> None:
+    found = set(sides)
     for side, path in roots.items():
-        if side not in found:
+        if side and SIDES.index(side) not in found:
             hint = "fill it, or remove it to split its pictures off the training ones"
             raise UserError(WHERE, f"{path} has no pictures", hint)

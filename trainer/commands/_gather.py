@@ -1,0 +1,141 @@
+"""What the verbs share that need pictures: those of the config, checked and split."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from trainer import run as runs
+from trainer import terminal
+from trainer.config import Config
+from trainer.config.load import load
+from trainer.data import duplicates, quarantine, split, survey
+from trainer.data.examples import Examples
+from trainer.errors import UserError
+from trainer.parts import part
+
+SHOWN = 10  # pictures of one kind of trouble that are named; the report has them all
+
+
+class Gathered(NamedTuple):
+    """The pictures to train and evaluate with; N of the source, fewer on the sides."""
+
+    examples: Examples  # all N
+    found: survey.Survey | None  # of all N, None where duplicates are ignored
+    sides: split.Sides
+    quarantined: dict[int, str]  # why, by index of `examples`
+    apart: list[int]  # left out, because a duplicate is on another side
+
+    def left_out(self) -> dict[str, str]:
+        """Why, by the names of the pictures that are on no side."""
+        reasons = {
+            **dict.fromkeys(self.apart, "a duplicate is on another side"),
+            **(self.found.reasons if self.found else {}),
+            **{index: f"quarantine: {why}" for index, why in self.quarantined.items()},
+        }
+        return {self.examples.pictures.name(index): reasons[index] for index in sorted(reasons)}
+
+
+def read(config: Config) -> Examples:
+    """The examples of the config's source."""
+    source = config.data.source
+    return part("data.sources", source.kind).read(source)
+
+
+def gather(config: Config) -> Gathered:
+    """Reads the source, leaves out what cannot be read or is in quarantine, and splits the rest.
+
+    Warns of what is left out. Raises: UserErrors.
+    """
+    examples, spec = read(config), config.data.split
+    quarantined = _quarantined(config, examples)
+    out = np.zeros(len(examples), bool)
+    out[list(quarantined)] = True
+    found = None
+    if spec.duplicates == "together":
+        found = survey.survey(examples.pictures, runs.surveyed(config))
+        _warn_unreadable(examples, {i: why for i, why in found.reasons.items() if not out[i]})
+        out |= ~found.records["readable"]
+    sides, apart = divide(config, examples, out, found)
+    _warn_apart(examples, apart)
+    for side, name in split.gaps(sides):
+        terminal.warn(f"no {side} picture of class '{name}', so its {side} figures say nothing")
+    return Gathered(examples, found, sides, quarantined, apart.tolist())
+
+
+def divide(
+    config: Config, examples: Examples, out: np.ndarray, found: survey.Survey | None
+) -> tuple[split.Sides, np.ndarray]:
+    """The sides of the pictures that are not `out` (bool [N]), and the indices of those left out
+    because a duplicate is on another side.
+
+    Args:
+        found: of all N; None where duplicates are ignored.
+
+    Raises: UserErrors.
+    """
+    rest = np.flatnonzero(~out)
+    if not len(rest):
+        problem = f"not one of {len(examples)} pictures can be used"
+        raise UserError("data.source", problem, "look at the warnings above")
+    usable = examples.take(rest)
+    alike = split.by_name(usable)
+    if found is not None:
+        records = found.records[rest]
+        alike = split.Alike(records["content"], duplicates.find(records))
+    sides, apart = split.split(usable, config.data.split, config.seed, alike, _kept(config))
+    return sides, rest[apart]
+
+
+def _warn_unreadable(examples: Examples, reasons: dict[int, str]) -> None:
+    for index in list(reasons)[:SHOWN]:
+        terminal.warn(f"{examples.pictures.place(index)} is left out: {reasons[index]}")
+    if len(reasons) > SHOWN:
+        terminal.warn(f"and {len(reasons) - SHOWN} more; trainer data inspect lists them all")
+
+
+def _warn_apart(examples: Examples, apart: np.ndarray) -> None:
+    if len(apart):
+        example = examples.pictures.place(int(apart[0]))
+        terminal.warn(
+            f"{len(apart)} pictures are left out, because a duplicate is on another side, "
+            f"such as {example}"
+        )
+
+
+def _quarantined(config: Config, examples: Examples) -> dict[int, str]:
+    """The pictures in the quarantine list, with the reason there."""
+    given = config.data.quarantine
+    path = runs.quarantine(config) if given == "auto" else Path(given)
+    if given == "none" or (given == "auto" and not path.exists()):
+        return {}
+    listed = quarantine.reasons(path)
+    found = {
+        index: listed[examples.pictures.name(index)]
+        for index in range(len(examples))
+        if examples.pictures.name(index) in listed
+    }
+    if found:
+        terminal.say(f"left out {len(found)} pictures in quarantine, by {path}")
+    return found
+
+
+def _kept(config: Config) -> dict[str, int]:
+    """The sides of pictures in `data.split.keep`; `auto`: of the latest run with the same source,
+    shares and seed, so that a picture that is added cannot move another."""
+    spec = config.data.split
+    if spec.keep == "none" or (spec.keep == "auto" and spec.folds):
+        return {}
+    if spec.keep != "auto":
+        return split.kept(Path(spec.keep))
+    latest = runs.earlier(config)
+    if latest is None or not latest.split.is_file():
+        return {}
+    try:
+        old = load(latest.config)
+    except (UserError, ExceptionGroup):
+        return {}  # of another version
+    same = (old.seed, old.data.source, old.data.split) == (
+        config.seed, config.data.source, spec,
+    )  # fmt: skip
+    return split.kept(latest.split) if same else {}

@@ -1,0 +1,140 @@
+"""`trainer data preview`: training pictures, as the first epochs will see them."""
+
+import functools
+import io
+import itertools
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from trainer import files, terminal
+from trainer import run as runs
+from trainer.commands._gather import gather
+from trainer.config import Config
+from trainer.config.data import Data
+from trainer.data import augment, contact, pipeline, stream
+from trainer.data.decode import decode, present
+from trainer.data.examples import Examples
+from trainer.errors import UserError
+
+ROWS, EPOCHS = 8, 5  # of the sheet
+
+
+class Shown(NamedTuple):
+    """A training picture and when training sees it."""
+
+    number: int  # in the training examples
+    pixels: np.ndarray  # uint8 [H, W, C], not augmented
+    positions: list[int | None]  # in the stream, the first one of each epoch; None: not drawn
+
+
+def run(config: Config, out: Path | None) -> None:
+    """Draws the sheet as a PNG and for TensorBoard.
+
+    Args:
+        out: the PNG; the run's place for it if None.
+    """
+    target = out or runs.preview(config)
+    files.demand_writable(target, "--out" if out else "runs")
+    augment.check(config.data.augment, config.data.input_shape)
+    examples = gather(config).sides.train
+    shown = chosen(examples, config.data, config.seed)
+    sheet = _sheet(config, examples, shown)
+    with files.replacing(target) as partial:
+        sheet.save(partial, "png", optimize=True)
+    _write_events(sheet, runs.preview_events(config))
+    terminal.say(f"written  {target}")
+    terminal.say(f"watch    tensorboard --logdir {runs.preview_events(config)}")
+
+
+def chosen(examples: Examples, spec: Data, seed: int) -> list[Shown]:
+    """Up to ROWS readable pictures, spread over the classes and sorted by them: the first of the
+    stream, those that are drawn in every epoch before others. (An epoch is a whole number of
+    batches, so one may begin before the last pass over the pictures has ended.)
+
+    Raises: UserError if none can be read.
+    """
+    order = pipeline.sampled(examples, spec, seed)
+    length = -(-len(examples) // spec.batch_size) * spec.batch_size  # positions of an epoch
+    drawn = [
+        np.fromiter(map(order, range(epoch * length, (epoch + 1) * length)), np.int64, length)
+        for epoch in range(EPOCHS)
+    ]
+    always = functools.reduce(np.intersect1d, drawn)
+    candidates = spread(examples, dict.fromkeys([*drawn[0][np.isin(drawn[0], always)], *drawn[0]]))
+    found = list(itertools.islice(_readable(examples, candidates, spec), ROWS))
+    if not found:
+        raise UserError("data.source", "not one training picture can be read")
+    shown = [
+        Shown(index, pixels, [_place(index, drawn[n], n * length) for n in range(EPOCHS)])
+        for index, pixels in found
+    ]
+    return sorted(shown, key=lambda each: examples.names_of(each.number))
+
+
+def _place(index: int, drawn: np.ndarray, start: int) -> int | None:
+    places = np.flatnonzero(drawn == index)
+    return start + int(places[0]) if len(places) else None
+
+
+def spread(examples: Examples, order: Iterable[int]) -> list[int]:
+    """The examples in this order, but one of each class in turn; of several labels the first
+    counts."""
+    turns: Counter[str] = Counter()
+    keys = []
+    for place, index in enumerate(order):
+        name = "".join(examples.names_of(index)[:1])
+        keys.append((turns[name], place, index))
+        turns[name] += 1
+    return [index for _, _, index in sorted(keys)]
+
+
+def _readable(
+    examples: Examples, candidates: Iterable[int], spec: Data
+) -> Iterator[tuple[int, np.ndarray]]:
+    for index in candidates:
+        with suppress(OSError, ValueError):  # training leaves it out too
+            yield index, present(decode(examples.pictures.content(index)), spec)
+
+
+def _sheet(config: Config, examples: Examples, shown: Sequence[Shown]) -> Image.Image:
+    augmented = augment.build(config.data.augment)
+
+    def row(each: Shown) -> contact.Row:
+        seen = [
+            None
+            if position is None
+            else augmented(each.pixels, *stream.generators(config.seed, position))
+            for position in each.positions
+        ]
+        caption = ", ".join(examples.names_of(each.number)) or "no label"
+        return contact.Row(caption, examples.pictures.name(each.number), [each.pixels, *seen])
+
+    heads = ["original", *(f"epoch {number}" for number in range(1, EPOCHS + 1))]
+    return contact.draw(heads, [row(each) for each in shown], "not drawn")
+
+
+def _write_events(sheet: Image.Image, folder: Path) -> None:
+    """The sheet as an image of TensorBoard, alone in the folder."""
+    encoded = io.BytesIO()
+    sheet.save(encoded, "png")
+    image = Summary.Image(
+        height=sheet.height,
+        width=sheet.width,
+        colorspace=3,
+        encoded_image_string=encoded.getvalue(),
+    )
+    summary = Summary(value=[Summary.Value(tag="preview", image=image)])
+    with files.replacing(folder) as partial:
+        writer = EventFileWriter(str(partial))
+        writer.add_event(Event(wall_time=time.time(), step=0, summary=summary))
+        writer.close()

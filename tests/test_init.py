@@ -234,7 +234,6 @@ training:
       weight_decay: 0.02
   loss: {CategoricalCrossentropy: {label_smoothing: 0.1}}
   metrics: [CategoricalAccuracy]
-  best: {monitor: val_categorical_accuracy}  # val_loss gets worse before the answers do
 """
 
 
@@ -504,8 +503,9 @@ def test_what_is_trained_on_is_what_the_split_leaves(sides: dict[str, int], coun
 def test_several_labels_want_sigmoid_and_their_own_loss() -> None:
     text = draft(facts(multi_label=True), "x.yaml")
     assert "    - Dense: {units: $classes, activation: sigmoid}" in text
+    assert "  best: {monitor: val_auc}  # " in text
     assert (
-        "  loss: BinaryCrossentropy\n  metrics: [BinaryAccuracy, {AUC: {multi_label: true}}]"
+        "  loss: BinaryCrossentropy\n  metrics: [BinaryAccuracy, {AUC: {multi_label: true, name: auc}}]"
         in text
     )
 

@@ -151,7 +151,7 @@ def preview_events(config: Config) -> Path:
 
 
 def surveyed(config: Config) -> Path:
-    """What is known of the pictures of a config's source, in the user's cache: it can be deleted."""
+    """What is known of the pictures of a source, in the user's cache: it can be deleted."""
     source = f"{Path.cwd()} {config.data.source.model_dump_json()}"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "keras-image-trainer" / f"{hashlib.sha256(source.encode()).hexdigest()[:16]}.npz"
@@ -231,9 +231,7 @@ def write_data(
 ) -> None:
     """Keeps the task, the number of pictures by side, and why others are on none."""
     task = "multi_label" if multi_label else "single_label"
-    files.write_json(
-        run.data, {"task": task, "pictures": dict(counts), "left_out": dict(left_out)}
-    )
+    files.write_json(run.data, {"task": task, "pictures": dict(counts), "left_out": dict(left_out)})
 
 
 def read_data(run: Run) -> dict[str, Any]:

@@ -59,6 +59,10 @@ def test_what_does_not_keep_the_picture(call: Call, message: str) -> None:
     assert str(error.value).startswith(f"data.augment[1]: {message}")
 
 
+def test_a_transform_with_an_attribute_transforms_is_one() -> None:
+    augment.check((Call("ColorJitter"),), (16, 20, 3))
+
+
 def test_what_keeps_the_picture_passes() -> None:
     resized = Call("RandomResizedCrop", {"size": [16, 20], "scale": [0.5, 1.0]})
     augment.check((*CALLS, resized), (16, 20))

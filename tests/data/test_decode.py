@@ -118,10 +118,10 @@ def test_a_bomb_is_refused_before_its_pixels_take_memory() -> None:
     header[16:24] = (60_000).to_bytes(4, "big") * 2  # 3.6 G pixels, says the PNG
     header[29:33] = zlib.crc32(header[12:29]).to_bytes(4, "big")
     with pytest.raises(
-        ValueError, match=r"^Image size \(3600000000 pixels\) exceeds limit of 100000000 pixels"
+        ValueError, match=r"^Image size \(3600000000 pixels\) exceeds limit of 67108864 pixels"
     ):
         decode(bytes(header))
-    assert MAX_PIXELS <= 10**8
+    assert MAX_PIXELS == 2**26
 
 
 def test_a_picture_in_xyb_is_shown_in_the_colours_of_its_profile() -> None:
@@ -138,7 +138,7 @@ def test_a_picture_in_xyb_is_shown_in_the_colours_of_its_profile() -> None:
 def test_avif_is_read_and_a_truncated_one_is_not() -> None:
     content = encoded(Image.new("RGB", (32, 32), RED), "AVIF", quality=95)
     assert np.abs(decode(content).astype(int) - RED).max() <= 8
-    with pytest.raises(ValueError, match="^image file is truncated$"):
+    with pytest.raises(ValueError, match=r"^image file is truncated$"):
         decode(content[:-9])
 
 
@@ -158,7 +158,7 @@ def test_pixels_of_arrays() -> None:
     color = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     assert np.array_equal(decode(color), color[:, :, :3])
     with pytest.raises(
-        ValueError, match="^expected uint8 pixels of 1, 3 or 4 channels, received float64 2x3x1$"
+        ValueError, match=r"^expected uint8 pixels of 1, 3 or 4 channels, received float64 2x3x1$"
     ):
         decode(grey / 255)
 

@@ -147,7 +147,7 @@ def test_balanced_sampling_draws_every_class_equally_often(examples: Examples) -
 def test_multi_label_rows_are_multi_hot_and_sampled_by_label(examples: Examples) -> None:
     labels = np.array([[0, 1], [0, 0], [1, 1], [1, 0], [1, 0], [1, 0], [1, 0]], np.uint8)
     several = replace(examples, labels=labels)
-    [(_, targets, weights)] = take(pipeline.evaluation(several, spec(7), faults()), 1)
+    [(_, targets, _)] = take(pipeline.evaluation(several, spec(7), faults()), 1)
     assert np.array_equal(targets, labels)
     dataset = pipeline.training(
         several, augment.build(()), spec(3, sampling="balanced"), 1, faults()

@@ -200,3 +200,13 @@ def test_the_examples_of_the_documentation_are_valid_and_cover_every_kind() -> N
         get_args(each.model_fields["kind"].annotation)[0] for each in get_args(get_args(Source)[0])
     }
     assert {each.kind for each in read} == kinds
+
+
+def test_a_pipe_that_is_called_like_a_picture_is_an_empty_file(tmp_path: Path) -> None:
+    draw_pictures(tmp_path, {"a": 2, "b": 2})
+    os.mkfifo(tmp_path / "a" / "pipe.jpg")
+    examples = folder.read(at(tmp_path))
+    contents = {
+        examples.pictures.name(index): examples.pictures.content(index) for index in range(5)
+    }
+    assert contents["a/pipe.jpg"] == b""

@@ -64,7 +64,9 @@ def assemble(config: Config) -> Job:
     ]
     _demand_callbacks(config, callbacks, aims)
     augmented = augment.build(data.augment)
-    return Job(classes, sides, gathered.left_out(), strategy, model, aims, callbacks, augmented, steps)
+    return Job(
+        classes, sides, gathered.left_out(), strategy, model, aims, callbacks, augmented, steps
+    )
 
 
 def _demand_callbacks(config: Config, callbacks: list[Any], aims: objective.Objective) -> None:

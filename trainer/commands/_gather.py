@@ -9,8 +9,9 @@ from trainer import run as runs
 from trainer import terminal
 from trainer.config import Config
 from trainer.config.load import load
-from trainer.data import duplicates, quarantine, split, survey
+from trainer.data import split
 from trainer.data.examples import Examples
+from trainer.data.inspect import duplicates, quarantine, survey
 from trainer.errors import UserError
 from trainer.parts import part
 

@@ -89,7 +89,7 @@ def _compose(calls: Sequence[Call], where: str, first: int = 0) -> Any:
 
 def _leaves(transform: Any) -> Iterator[Any]:
     """The single transforms inside OneOf, Sequential and their like."""
-    if hasattr(transform, "transforms"):
+    if isinstance(transform, albumentations.BaseCompose):
         for inner in transform.transforms:
             yield from _leaves(inner)
     else:

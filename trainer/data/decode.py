@@ -36,7 +36,7 @@ def decode(content: bytes | np.ndarray) -> np.ndarray:
     """
     if isinstance(content, np.ndarray):
         return _rgb(content)
-    if _XYB in content[: 2**17] and content.startswith(b"\xff\xd8"):
+    if b"ICC_PROFILE" in content[: 2**12] and _XYB in content[: 2**17]:
         return _managed(content)
     if content[4:8] == b"ftyp" and not _whole(content):
         raise ValueError("image file is truncated")

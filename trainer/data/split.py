@@ -17,8 +17,8 @@ import numpy as np
 from trainer import files
 from trainer.config.data import Split
 from trainer.data import allot
-from trainer.data.duplicates import Pairs, groups
 from trainer.data.examples import SIDES, Chosen, Examples, multi_hot
+from trainer.data.inspect.duplicates import Pairs, groups
 from trainer.errors import UserError
 
 TRAIN, VALIDATION, TEST = range(3)

@@ -18,6 +18,7 @@ def prepare(spec: Training, seed: int) -> tf.distribute.Strategy:
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)  # others use this machine too
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})  # see loop.py
+    keras.utils.clear_session()  # else the second AUC of a process would be called auc_1
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(spec.precision)
     several = len(tf.config.list_logical_devices("GPU")) > 1

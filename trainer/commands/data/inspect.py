@@ -12,9 +12,9 @@ from trainer import files, terminal
 from trainer import run as runs
 from trainer.commands._gather import divide, read
 from trainer.config import Config
-from trainer.data import duplicates, findings, gallery, quarantine, survey
-from trainer.data.checks import LEFT_OUT, some
 from trainer.data.examples import Examples
+from trainer.data.inspect import duplicates, findings, gallery, quarantine, survey
+from trainer.data.inspect.checks import LEFT_OUT, some
 from trainer.errors import UserError
 
 WIDTH = 79  # columns of the text
@@ -99,6 +99,7 @@ def _show(report: Mapping[str, Any]) -> None:
     for name, fact in _facts(report).items():
         for line in _wrapped(f"{name:<9}", fact):
             terminal.say(line)
+    terminal.say()
     _show_classes(report["classes"])
     for finding in report["findings"]:
         terminal.say()
@@ -108,8 +109,9 @@ def _show(report: Mapping[str, Any]) -> None:
         for text in (finding["meaning"], finding["advice"]):
             for line in _wrapped(" " * 9, text):
                 terminal.say(line)
-        for line in _examples(finding):
-            terminal.say(" " * 11 + line)
+        for text in _examples(finding):
+            for line in _wrapped(" " * 11, text):
+                terminal.say(line)
     terminal.say()
 
 
@@ -126,7 +128,7 @@ def _show_classes(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _wrapped(head: str, text: str) -> list[str]:
-    """Lines of at most WIDTH, the text in a column of its own."""
+    """Lines of WIDTH, or longer for a long path; the text in a column of its own."""
     return textwrap.wrap(
         text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head), break_long_words=False,
         break_on_hyphens=False,

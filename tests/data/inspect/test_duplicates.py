@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from trainer.data import duplicates, survey
 from trainer.data.examples import Arrays
+from trainer.data.inspect import duplicates, survey
 
 COUNT = 40
 Change = Callable[[np.ndarray], np.ndarray]
@@ -96,6 +96,28 @@ def test_small_pictures_must_be_more_alike(side: int, found: int) -> None:
     one, other = duplicates._normal(records["thumb"])
     assert duplicates.ALIKE < (one * other).sum() < duplicates.ALIKE_SMALL
     assert len(duplicates.find(records).first) == found
+
+
+def alike_by_hash() -> np.ndarray:
+    """Two records with the same hash and the same thumb."""
+    records = np.zeros(2, survey.RECORD)
+    records["readable"], records["spread"], records["content"] = True, 30, (1, 2)
+    records["height"], records["width"] = 300, 300
+    records["thumb"] = np.random.default_rng(0).integers(60, 200, (16, 16))
+    return records
+
+
+def test_equal_hashes_do_not_do_if_the_thumbs_differ() -> None:
+    records = alike_by_hash()
+    assert len(duplicates.find(records).first) == 1
+    records["thumb"][1] += np.random.default_rng(1).integers(-20, 20, (16, 16)).astype(np.uint8)
+    assert len(duplicates.find(records).first) == 0
+
+
+def test_pictures_with_hardly_any_contrast_are_not_compared() -> None:
+    records = alike_by_hash()
+    records["spread"][1] = 0.9
+    assert len(duplicates.find(records).first) == 0
 
 
 def by_hand(records: np.ndarray, bits: int) -> set[tuple[int, int]]:

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trainer.config.data import Data
-from trainer.data.duplicates import Pairs, groups
 from trainer.data.examples import SIDES, Examples
-from trainer.data.survey import PIXELS, Survey
+from trainer.data.inspect.duplicates import Pairs, groups
+from trainer.data.inspect.survey import PIXELS, Survey
 from trainer.errors import UserError
 
 PROBLEM, WARNING, NOTE = SEVERITIES = ("problem", "warning", "note")
@@ -148,8 +148,8 @@ def _finding(
 def _until_then(look: Look) -> str:
     """What the quarantine list does about it."""
     if look.spec.quarantine == "none":
-        return "With quarantine: none they are used all the same."
-    return "Until then fit leaves them out, by the quarantine list."
+        return "With quarantine: none fit uses all of it."
+    return "Until then fit leaves all of it out, by the quarantine list."
 
 
 def stopped(errors: Sequence[UserError]) -> Iterator[Finding]:
@@ -330,8 +330,8 @@ def _misnamed(look: Look) -> Iterator[Finding]:
             look, "wrong_suffix", WARNING,
             some(len(wrong), "file is of another format than its name says",
                  "files are of another format than their names say"),
-            "They are read all the same, by their content; other programs may fail on them.",
-            "Rename them, if other programs read them too.",
+            "The content decides here, so all are read; other programs may fail on them.",
+            "Rename such files, if other programs read them too.",
             wrong,
         )  # fmt: skip
 
@@ -343,7 +343,7 @@ def _constant(look: Look) -> Iterator[Finding]:
             look, "one_colour", WARNING,
             some(len(found), "picture shows", "pictures show") + " one colour only",
             "There is nothing to learn from: often a placeholder, or a broken export.",
-            f"Remove them. {_until_then(look)}",
+            f"Remove such pictures. {_until_then(look)}",
             found,
         )  # fmt: skip
 
@@ -481,8 +481,8 @@ TRAITS = {
     ),
     "alpha": (
         "alpha", ("picture has", "pictures have"), "an alpha channel",
-        "It is dropped: where they are transparent, the colour beneath shows, black as a rule.",
-        "If that matters, lay them over a background of your choice.",
+        "It is dropped: where a picture is transparent, the colour beneath shows, often black.",
+        "If that matters, lay such pictures over a background of your choice.",
     ),
     "deep": (
         "deep", ("picture has", "pictures have"), "16 bits per channel",

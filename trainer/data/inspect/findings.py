@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from trainer.config.data import Data
-from trainer.data import checks
-from trainer.data.checks import LEFT_OUT, SEVERITIES, Look
-from trainer.data.duplicates import Pairs
 from trainer.data.examples import SIDES, Examples
-from trainer.data.survey import Survey
+from trainer.data.inspect import checks
+from trainer.data.inspect.checks import LEFT_OUT, SEVERITIES, Look
+from trainer.data.inspect.duplicates import Pairs
+from trainer.data.inspect.survey import Survey
 from trainer.errors import UserError
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.data import survey
 from trainer.data.examples import Arrays, Files, Texts
+from trainer.data.inspect import survey
 
 
 class Counted:

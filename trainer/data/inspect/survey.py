@@ -233,7 +233,7 @@ def _describe_views(views: Views, records: np.ndarray) -> None:
     frequencies = COSINES @ small @ COSINES.T
     records["spread"] = small.std(axis=(1, 2))
     quarters = (small[:, row::2, column::2] for row in (0, 1) for column in (0, 1))
-    records["thumb"] = (sum(quarters) / 4).round()  # a tenth of what mean(axis=(2, 4)) takes
+    records["thumb"] = np.round(sum(quarters) / 4)  # a tenth of what mean(axis=(2, 4)) takes
     records["hash"] = _bits(frequencies)
     records["mirrored"] = _bits(frequencies * MIRROR)
     red, green, blue = np.moveaxis(views.points, 3, 0)

@@ -144,8 +144,8 @@ def test_resume_refuses_pictures_that_have_changed(small: Path, trainer: Trainer
     latest = Path("runs/small") / Path("runs/small/latest").readlink()
     assert (done.code, done.err) == (
         2,
-        "error: small.yaml:3: data.source: the pictures are no longer those of the run to resume, "
-        f"{latest}\n  start a new run without --resume: a test picture could be trained on\n",
+        f"error: small.yaml:3: data.source: 1 pictures of the run to resume, {latest}, are gone, "
+        "such as red/00.png\n  bring them back, or start a new run without --resume\n",
     )
     assert Path("runs/small/latest/split.csv").read_text() == split
 

@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -117,17 +117,18 @@ def _new_folder(parent: Path, stamp: str) -> Path:
 
 def latest(config: Config) -> Run:
     """The newest run of a config's name. Raises UserError if there is none."""
-    found = earlier(config)
-    if found is None:
-        parent = Path(config.runs) / config.name
+    parent = Path(config.runs) / config.name
+    link = parent / "latest"
+    if not (link / "config.yaml").is_file():
         raise UserError("name", f"no run in {parent} yet", "start one with trainer fit")
-    return found
+    return _real(link)
 
 
-def earlier(config: Config) -> Run | None:
-    """The newest run of a config's name, if there is one."""
-    link = Path(config.runs) / config.name / "latest"
-    return _real(link) if (link / "config.yaml").is_file() else None
+def earlier(config: Config) -> Iterator[Run]:
+    """The runs of a config's name, the newest first."""
+    every = (Path(config.runs) / config.name).glob("*/config.yaml")
+    folders = [path.parent for path in every if not path.parent.is_symlink()]
+    return map(Run, sorted(folders, key=lambda folder: folder.name, reverse=True))
 
 
 def quarantine(config: Config) -> Path:
@@ -153,8 +154,10 @@ def preview_events(config: Config) -> Path:
 def surveyed(config: Config) -> Path:
     """What is known of the pictures of a source, in the user's cache: it can be deleted."""
     source = f"{Path.cwd()} {config.data.source.model_dump_json()}"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "keras-image-trainer" / f"{hashlib.sha256(source.encode()).hexdigest()[:16]}.npz"
+    home = os.path.expanduser("~/.cache")  # noqa: PTH111 (Path.home fails for users without one)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or home)
+    key = hashlib.sha256(os.fsencode(source)).hexdigest()[:16]
+    return cache / "keras-image-trainer" / f"{key}.npz"
 
 
 def resumable(config: Config) -> Run:

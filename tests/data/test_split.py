@@ -223,3 +223,55 @@ def test_what_is_no_split(tmp_path: Path) -> None:
     path.write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="is no split of pictures: 'path'"):
         split.read(path)
+
+
+def test_equal_pictures_on_all_sides_of_the_source_stay_on_the_greatest_alone() -> None:
+    """Of equal pictures the pairs name each with the first only, which is for training here."""
+    every = examples({"a": 5, "b": 3}, ["train", "validation", "test", "train", "train", "train", "validation", "test"])  # fmt: skip
+    found = split.by_name(every)
+    pairs = Pairs(np.array([0, 0, 0]), np.array([1, 2, 3]), np.array([True, True, False]))
+    _, out = split.split(every, Split(), 1, found._replace(pairs=pairs))
+    assert out.tolist() == [0, 1, 3]  # 3 resembles all three
+
+
+def test_known_pictures_that_have_become_duplicates_do_not_stay_on_two_sides() -> None:
+    every = examples({"a": 30, "b": 30})
+    before = {"a/0.png": 2, "a/1.png": 0, "a/2.png": 1}
+    found = sides_of(every, pairs=[(0, 1), (1, 2)], kept=before)
+    assert [found[f"a/{index}.png"] for index in range(3)] == ["test", "out", "validation"]
+
+
+def test_many_small_additions_keep_the_shares() -> None:
+    every = examples({f"{number:02d}": 20 for number in range(50)})
+    kept = {name: SIDES.index(side) for name, side in sides_of(every).items()}
+    for step in range(1, 11):
+        every = examples({f"{number:02d}": 20 + 3 * step for number in range(50)})
+        kept = {name: SIDES.index(side) for name, side in sides_of(every, kept=kept).items()}
+    shares = np.bincount(list(kept.values())) / len(kept)
+    assert shares == pytest.approx([0.7, 0.15, 0.15], abs=0.03)
+
+
+def test_a_series_and_three_single_pictures_are_enough() -> None:
+    every = examples({"a": 30, "b": 30})
+    series = [(index, index + 1) for index in range(26)]
+    for seed in range(100):
+        sides_of(every, seed=seed, pairs=series)  # raises where it cannot
+
+
+def test_what_cannot_be_trained_or_validated_at_all() -> None:
+    with pytest.raises(UserError) as error:
+        sides_of(examples({"a": 2, "b": 2}, ["validation", "test"] * 2))
+    assert str(error.value) == (
+        "data.source: no picture is for training\n"
+        "  most should be: a network learns from these alone"
+    )
+    for seed in range(30):
+        with pytest.raises(UserError, match=r"^data.split: class '.' has 2 pictures, too few to "):
+            sides_of(examples({"a": 2, "b": 2}), seed=seed)
+    with pytest.raises(UserError) as error:
+        every = examples({"a": 3, "b": 3}, ["train", "validation", "test"] * 2)
+        sides_of(every, pairs=[(1, 2), (4, 5)])
+    assert str(error.value) == (
+        "data.split: of 6 pictures none is left for validation\n"
+        "  are they duplicates of test pictures?"
+    )

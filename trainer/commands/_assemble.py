@@ -6,7 +6,8 @@ import keras
 import tensorflow as tf
 
 from trainer import objects
-from trainer.commands._gather import gather
+from trainer import run as runs
+from trainer.commands._gather import gather, resumed
 from trainer.config import Config
 from trainer.data import augment, pipeline, split
 from trainer.errors import UserError
@@ -37,14 +38,17 @@ class Job(NamedTuple):
     steps: int  # per epoch
 
 
-def assemble(config: Config) -> Job:
-    """Reads the data and builds all that the config names. Raises UserErrors."""
+def assemble(config: Config, run: runs.Run | None = None) -> Job:
+    """Reads the data and builds all that the config names. Raises UserErrors.
+
+    Args:
+        run: to go on with, on its own pictures.
+    """
     data, training = config.data, config.training
     strategy = hardware.prepare(training, config.seed)
     hardware.demand_full_replicas(strategy, data.batch_size)
     augment.check(data.augment, data.input_shape)
-    gathered = gather(config)
-    sides = gathered.sides
+    sides, left_out = _sides(config, run)
     classes, multi_label = sides.train.classes, sides.train.multi_label
     pipeline.class_weights(sides.train, data)  # mistakes belong here, not into a thread
     steps = -(-len(sides.train) // data.batch_size)
@@ -64,9 +68,15 @@ def assemble(config: Config) -> Job:
     ]
     _demand_callbacks(config, callbacks, aims)
     augmented = augment.build(data.augment)
-    return Job(
-        classes, sides, gathered.left_out(), strategy, model, aims, callbacks, augmented, steps
-    )
+    return Job(classes, sides, left_out, strategy, model, aims, callbacks, augmented, steps)
+
+
+def _sides(config: Config, run: runs.Run | None) -> tuple[split.Sides, dict[str, str]]:
+    """The pictures, and why others are left out, by their names."""
+    if run:
+        return resumed(config, run), {}
+    gathered = gather(config)
+    return gathered.sides, gathered.left_out()
 
 
 def _demand_callbacks(config: Config, callbacks: list[Any], aims: objective.Objective) -> None:

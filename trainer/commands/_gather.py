@@ -1,7 +1,8 @@
 """What the verbs share that need pictures: those of the config, checked and split."""
 
+import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,9 +39,31 @@ class Gathered(NamedTuple):
 
 
 def read(config: Config) -> Examples:
-    """The examples of the config's source."""
+    """The examples of the config's source.
+
+    Raises: UserError also for labels of several that could not be told apart in split.csv.
+    """
     source = config.data.source
-    return part("data.sources", source.kind).read(source)
+    examples: Examples = part("data.sources", source.kind).read(source)
+    for name in examples.classes if examples.multi_label else ():
+        if split.SEPARATOR in name:
+            problem = f"the label '{name}' has a {split.SEPARATOR} in its name"
+            hint = f"call it otherwise: {split.SEPARATOR} stands between several labels"
+            raise UserError("data.source", problem, hint)
+    return examples
+
+
+def resumed(config: Config, run: runs.Run) -> split.Sides:
+    """The pictures of a run on the sides that they have, whatever came since or is in quarantine.
+
+    Raises: UserError if any is gone.
+    """
+    sides, gone = split.restore(run.split, read(config), runs.read_classes(run))
+    if gone:
+        problem = f"{len(gone)} pictures of the run to resume, {run.folder}, are gone"
+        hint = "bring them back, or start a new run without --resume"
+        raise UserError("data.source", f"{problem}, such as {gone[0]}", hint)
+    return sides
 
 
 def gather(config: Config) -> Gathered:
@@ -83,7 +106,7 @@ def divide(
     alike = split.by_name(usable)
     if found is not None:
         records = found.records[rest]
-        alike = split.Alike(records["content"], duplicates.find(records))
+        alike = split.Alike(records["content"], duplicates.find(records, usable.group_numbers()))
     sides, apart = split.split(usable, config.data.split, config.seed, alike, _kept(config))
     return sides, rest[apart]
 
@@ -129,14 +152,19 @@ def _kept(config: Config) -> dict[str, int]:
         return {}
     if spec.keep != "auto":
         return split.kept(Path(spec.keep))
-    latest = runs.earlier(config)
-    if latest is None or not latest.split.is_file():
-        return {}
-    try:
-        old = load(latest.config)
-    except (UserError, ExceptionGroup):
-        return {}  # of another version
-    same = (old.seed, old.data.source, old.data.split) == (
-        config.seed, config.data.source, spec,
-    )  # fmt: skip
-    return split.kept(latest.split) if same else {}
+    for run in runs.earlier(config):
+        try:
+            old = load(run.config)
+        except (UserError, ExceptionGroup):
+            continue  # of another version
+        if run.split.is_file() and _drawn_from(old) == _drawn_from(config):
+            return split.kept(run.split)
+    return {}
+
+
+def _drawn_from(config: Config) -> tuple[Any, ...]:
+    """What a split depends on besides the pictures."""
+    source = config.data.source.model_dump()
+    if "path" in source:
+        source["path"] = os.path.normpath(source["path"])
+    return config.seed, source, config.data.split

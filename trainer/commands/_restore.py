@@ -55,9 +55,12 @@ def sides(run: runs.Run, trained: Trained) -> split.Sides:
     Warns of those that are gone. Raises UserError if all are.
     """
     found, gone = split.restore(run.split, read(trained.config), trained.classes)
+    hint = "is data.source.path the folder that it was trained on?"
     if gone and not any(map(len, found)):
-        hint = "is data.source.path the folder that it was trained on?"
         raise UserError(str(run.split), f"none of its {len(gone)} pictures is there", hint)
+    for name, side in found._asdict().items():
+        if gone and not len(side) and name in {row[2] for row in split.read(run.split)}:
+            raise UserError(str(run.split), f"none of its {name} pictures is there", hint)
     if gone:
         terminal.warn(f"{len(gone)} pictures of {run.split} are gone, such as {gone[0]}")
     return found

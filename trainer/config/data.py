@@ -105,6 +105,8 @@ class Split(Section):
             raise ValueError(
                 f"validation {self.validation} + test {self.test} leaves nothing to train on"
             )
+        if self.folds and self.keep not in ("auto", "none"):
+            raise ValueError("keep names one split, but folds make several: leave one of them out")
         if self.fold >= (self.folds or 1):
             raise ValueError(
                 f"fold {self.fold} is none of {self.folds or 1}: they are counted from 0"

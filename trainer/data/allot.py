@@ -50,7 +50,11 @@ def draws(key_N: np.ndarray, unit_N: np.ndarray, seed: int) -> np.ndarray:
 
 
 def allot(
-    draw_N: np.ndarray, unit_N: np.ndarray, labels: np.ndarray, shares: Sequence[float]
+    draw_N: np.ndarray,
+    unit_N: np.ndarray,
+    labels: np.ndarray,
+    shares: Sequence[float],
+    there_SK: np.ndarray,
 ) -> np.ndarray:
     """int64 [N]: the piece of each picture; every class has between a third and twice its share
     in every piece, and at least one picture, as far as whole units allow.
@@ -58,6 +62,7 @@ def allot(
     Args:
         labels: class indices [N], or multi-hot [N, K].
         shares: of the S pieces; they add up to 1.
+        there_SK: pictures that are in the pieces already, and count towards the shares.
     """
     share_S = np.array(shares)
     _, first, member_N = np.unique(unit_N, return_index=True, return_inverse=True)
@@ -65,19 +70,22 @@ def allot(
     piece_U = np.searchsorted(np.cumsum(share_S)[:-1], draw_U, side="right")
     start_S = np.cumsum(share_S) - share_S
     away_US = np.maximum(start_S - draw_U[:, None], draw_U[:, None] - start_S - share_S)
-    _even_out(piece_U, away_US, share_S, _contents(member_N, labels))
+    _even_out(piece_U, away_US, share_S, _contents(member_N, labels, there_SK.shape[1]), there_SK)
     return piece_U[member_N]
 
 
-def _contents(unit_N: np.ndarray, labels: np.ndarray) -> Contents:
+def _contents(unit_N: np.ndarray, labels: np.ndarray, classes: int) -> Contents:
     row, label = np.nonzero(labels) if labels.ndim == 2 else (np.arange(len(labels)), labels)
-    classes = labels.shape[1] if labels.ndim == 2 else int(labels.max(initial=0)) + 1
     place, weight = np.unique(unit_N[row] * classes + label, return_counts=True)
     return Contents(*np.divmod(place, classes), weight, classes)
 
 
 def _even_out(
-    piece_U: np.ndarray, away_US: np.ndarray, share_S: np.ndarray, contents: Contents
+    piece_U: np.ndarray,
+    away_US: np.ndarray,
+    share_S: np.ndarray,
+    contents: Contents,
+    there_SK: np.ndarray,
 ) -> None:
     """Moves units, for the rarest classes first (as Sechidis et al. 2011 do), each once per class.
 
@@ -86,10 +94,11 @@ def _even_out(
         away_US: how far the number of a unit lies from a piece.
     """
     unit, label, weight, classes = contents
-    total_K = np.bincount(label, weight, classes)
+    total_K = np.bincount(label, weight, classes) + there_SK.sum(axis=0)
     wanted_SK = share_S[:, None] * total_K
     low_SK = np.maximum(1, np.floor(wanted_SK / 3))
-    balance = Balance(np.zeros_like(wanted_SK), low_SK, np.maximum(low_SK, np.ceil(wanted_SK * 2)))
+    high_SK = np.maximum(low_SK, np.ceil(wanted_SK * 2))
+    balance = Balance(there_SK.astype(np.float64), low_SK, high_SK)
     np.add.at(balance.now, (piece_U[unit], label), weight)
     uneven_K = np.any((balance.now < low_SK) | (balance.now > balance.high), axis=0)
     for name in np.argsort(total_K, kind="stable"):
@@ -120,7 +129,7 @@ def _move(
     """(which of the M units of a class, to which piece), or None where nothing fits or helps."""
     count_S, low_S, high_S = (each[:, name] for each in balance)
     for source, target in _directions(count_S, low_S, high_S):
-        room = count_S[source] - low_S[source]
+        room = count_S[source] - (1 if count_S[target] < 1 else low_S[source])
         if count_S[target] >= low_S[target]:
             room = min(room, high_S[target] - count_S[target])
         fits_M = free_M & (piece_M == source) & (weight_M <= room)
@@ -132,12 +141,14 @@ def _move(
 def _directions(
     count_S: np.ndarray, low_S: np.ndarray, high_S: np.ndarray
 ) -> list[tuple[int, int]]:
-    """(from, to) that would help a class, the best first: to the piece that lacks most, or from the
-    one that has most too much. Empty if all is well."""
+    """(from, to) that would help a class, the best first: to a piece that has nothing, then to the
+    one that lacks most, or from the one that has most too much. Empty if all is well."""
     lack_S, over_S = low_S - count_S, count_S - high_S
     if lack_S.max() > 0:
-        target = int(lack_S.argmax())
-        return [(source, target) for source in np.argsort(lack_S).tolist() if source != target]
+        order = np.argsort(lack_S, kind="stable").tolist()
+        lacking = [piece for piece in reversed(order) if lack_S[piece] > 0]
+        lacking.sort(key=lambda piece: bool(count_S[piece] >= 1))
+        return [(source, target) for target in lacking for source in order if source != target]
     if over_S.max() > 0:
         source = int(over_S.argmax())
         fullest = np.argsort(count_S / high_S).tolist()

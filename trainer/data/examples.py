@@ -91,6 +91,16 @@ class Examples:
             return self.labels.sum(axis=0, dtype=np.int64)
         return np.bincount(self.labels, minlength=len(self.classes))
 
+    def group_numbers(self) -> np.ndarray:
+        """int64 [N]: the first picture of each picture's group; itself where it has none."""
+        first: dict[str, int] = {}
+        groups = self.groups or [""] * len(self)
+        return np.fromiter(
+            (first.setdefault(each, index) if each else index for index, each in enumerate(groups)),
+            np.int64,
+            len(self),
+        )
+
     def names_of(self, index: int) -> list[str]:
         """The labels of one picture."""
         if self.multi_label:

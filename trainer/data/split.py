@@ -64,12 +64,17 @@ def split(
     """
     unit_N = _units(examples, alike)
     side_N = _given(examples, spec, unit_N, alike.pairs)
-    _keep(side_N, examples, unit_N, kept or {})
+    _keep(side_N, examples, unit_N, alike.pairs, kept or {})
     pieces = _pieces(spec, examples.sides)
     open_N = np.flatnonzero(side_N == UNKNOWN)
     draw_N = allot.draws(_keys(examples, alike), unit_N, seed)
+    there_SK = [examples.take(np.flatnonzero(side_N == side)).counts() for _, side in pieces]
     drawn_N = allot.allot(
-        draw_N[open_N], unit_N[open_N], examples.labels[open_N], [share for share, _ in pieces]
+        draw_N[open_N],
+        unit_N[open_N],
+        examples.labels[open_N],
+        [share for share, _ in pieces],
+        np.array(there_SK) * (not spec.folds),  # several folds are one side
     )
     side_N[open_N] = np.array([side for _, side in pieces])[drawn_N]
     sides = Sides(*(examples.take(np.flatnonzero(side_N == side)) for side in range(3)))
@@ -92,16 +97,10 @@ def gaps(sides: Sides) -> list[tuple[str, str]]:
 
 def _units(examples: Examples, alike: Alike) -> np.ndarray:
     """int64 [N]: the smallest index among the pictures that must stay together."""
-    edges = [(alike.pairs.first, alike.pairs.second)]
-    if examples.groups is not None:
-        first: dict[str, int] = {}
-        ours = [
-            (first.setdefault(group, index), index)
-            for index, group in enumerate(examples.groups)
-            if group
-        ]
-        edges.append(tuple(np.array(ours, np.int64).reshape(-1, 2).T))  # type: ignore[arg-type]
-    return groups(len(examples), *edges)
+    first_N = examples.group_numbers()
+    others = np.flatnonzero(first_N != np.arange(len(examples)))
+    pairs = alike.pairs
+    return groups(len(examples), (pairs.first, pairs.second), (first_N[others], others))
 
 
 def _keys(examples: Examples, alike: Alike) -> np.ndarray:
@@ -122,8 +121,7 @@ def _given(examples: Examples, spec: Split, unit_N: np.ndarray, pairs: Pairs) ->
     if spec.folds:
         side_N[side_N == VALIDATION] = TRAIN
     _demand_whole_groups(examples, side_N)
-    one, other = side_N[pairs.first], side_N[pairs.second]
-    out = np.concatenate([pairs.first[one < other], pairs.second[other < one]])
+    out = _lesser(side_N, pairs)
     if len(_pieces(spec, examples.sides)) > 1:  # something is drawn from the training pictures
         best_N = np.full(len(examples), TRAIN, np.int8)
         np.maximum.at(best_N, unit_N, side_N)
@@ -133,11 +131,28 @@ def _given(examples: Examples, spec: Split, unit_N: np.ndarray, pairs: Pairs) ->
     return side_N
 
 
+def _lesser(side_N: np.ndarray, pairs: Pairs) -> np.ndarray:
+    """Indices of pictures on a side with a duplicate on a greater one: test counts most, then
+    validation. Of equal pictures `pairs` names each with the first only, so these act as one."""
+    copied_N = groups(len(side_N), (pairs.first[pairs.exact], pairs.second[pairs.exact]))
+    best_N = np.full(len(side_N), UNKNOWN, np.int8)
+    np.maximum.at(best_N, copied_N, side_N)
+    one, other = copied_N[pairs.first], copied_N[pairs.second]
+    most_N = best_N.copy()
+    np.maximum.at(most_N, one, best_N[other])
+    np.maximum.at(most_N, other, best_N[one])
+    return np.flatnonzero((side_N >= 0) & (side_N < most_N[copied_N]))
+
+
 def _keep(
-    side_N: np.ndarray, examples: Examples, unit_N: np.ndarray, kept: Mapping[str, int]
+    side_N: np.ndarray,
+    examples: Examples,
+    unit_N: np.ndarray,
+    pairs: Pairs,
+    kept: Mapping[str, int],
 ) -> None:
     """Puts pictures that are `kept` on their side, and new ones of the same unit with them; new
-    ones that would connect two sides become OUT."""
+    ones that would connect two sides become OUT, and so do known ones that are duplicates now."""
     if not kept:
         return
     old_N = np.array(
@@ -154,6 +169,7 @@ def _keep(
     least, most = least[unit_N], most[unit_N]
     new = (old_N == UNKNOWN) & (most != UNKNOWN)
     old_N[new] = np.where(least == most, most, OUT)[new]
+    old_N[_lesser(old_N, pairs)] = OUT
     side_N[:] = old_N
 
 
@@ -181,29 +197,38 @@ def _pieces(spec: Split, given: np.ndarray | None) -> list[tuple[float, int]]:
 
 def _demand_pictures(sides: Sides, drawn: set[int], examples: Examples, unit_N: np.ndarray) -> None:
     """Raises UserError where a class cannot be trained, or was too small to be drawn from."""
+    if examples.sides is not None and TRAIN not in examples.sides:
+        hint = "most should be: a network learns from these alone"
+        raise UserError("data.source", "no picture is for training", hint)
+    for side in sorted(drawn):
+        for index in np.flatnonzero(sides[side].counts() == 0):
+            if side == TRAIN or not examples.multi_label:
+                _too_few(int(index), drawn, examples, unit_N)
     if not len(sides.validation):
         problem = f"of {len(examples)} pictures none is left for validation"
-        raise UserError("data.split", problem, "are they duplicates of test pictures?")
-    for side_name, name in gaps(sides):
-        side, index = SIDES.index(side_name), examples.classes.index(name)
-        if side != TRAIN and (side not in drawn or examples.multi_label):
-            continue
-        mine = np.flatnonzero(
-            examples.labels[:, index] if examples.multi_label else examples.labels == index
+        hint = (
+            "are they duplicates of test pictures?" if VALIDATION not in drawn else "add pictures"
         )
-        if examples.sides is not None:
-            mine = mine[examples.sides[mine] == TRAIN]
-        if len(drawn) < 2 or not len(mine):
-            hint = "add pictures of the class or remove it from the other sides"
-            raise UserError("data.source", f"class '{name}' has no training picture", hint)
-        units = len(np.unique(unit_N[mine]))
-        known = f"{len(mine)} picture{'s' * (len(mine) != 1)}"
-        if units < len(mine):
-            known += f" in {units} group{'s' * (units != 1)} that stay together (duplicates do)"
-        needs = [f"1 for {SIDES[each]}" for each in sorted(drawn - {TRAIN})]
-        problem = f"class '{name}' has {known}, too few to split: {', '.join(needs)}"
-        hint = "add pictures of the class or remove it"
-        raise UserError("data.split", f"{problem} and at least 1 to train on", hint)
+        raise UserError("data.split", problem, hint)
+
+
+def _too_few(index: int, drawn: set[int], examples: Examples, unit_N: np.ndarray) -> None:
+    name = examples.classes[index]
+    labels = examples.labels
+    mine = np.flatnonzero(labels[:, index] if examples.multi_label else labels == index)
+    if examples.sides is not None:
+        mine = mine[examples.sides[mine] == TRAIN]
+    if len(drawn) < 2 or not len(mine):
+        hint = "add pictures of the class or remove it from the other sides"
+        raise UserError("data.source", f"class '{name}' has no training picture", hint)
+    units = len(np.unique(unit_N[mine]))
+    known = f"{len(mine)} picture{'s' * (len(mine) != 1)}"
+    if units < len(mine):
+        known += f" in {units} group{'s' * (units != 1)} that stay together (duplicates do)"
+    needs = [f"1 for {SIDES[each]}" for each in sorted(drawn - {TRAIN})]
+    problem = f"class '{name}' has {known}, too few to split: {', '.join(needs)}"
+    hint = "add pictures of the class or remove it"
+    raise UserError("data.split", f"{problem} and at least 1 to train on", hint)
 
 
 # --- split.csv ----------------------------------------------------------------------------------
@@ -226,8 +251,9 @@ def write(sides: Sides, path: Path) -> None:
 def read(path: Path) -> list[tuple[str, str, str]]:
     """The rows as written. Raises UserError if the file is missing or no split."""
     try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            found = [(row["path"], row["label"], row["split"]) for row in csv.DictReader(file)]
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            reader = csv.DictReader(file, restval="")
+            found = [(row["path"], row["label"], row["split"]) for row in reader]
     except (OSError, KeyError, csv.Error) as error:
         raise UserError(str(path), f"is no split of pictures: {error}") from None
     if not {side for _, _, side in found} <= set(SIDES):

@@ -14,6 +14,11 @@ COUNT = 40
 Change = Callable[[np.ndarray], np.ndarray]
 
 
+def find(records: np.ndarray) -> duplicates.Pairs:
+    """Among pictures without groups."""
+    return duplicates.find(records, np.arange(len(records)))
+
+
 def scene(seed: int, height: int = 200, width: int = 260) -> np.ndarray:
     """Patches of colour under a texture: no two are alike."""
     generator = np.random.default_rng(seed)
@@ -57,7 +62,7 @@ CHANGES: dict[str, Change] = {
 def test_changed_copies_are_found_and_nothing_else(tmp_path: Path, change: str) -> None:
     scenes = [scene(seed) for seed in range(COUNT)]
     copies = [CHANGES[change](pixels) for pixels in scenes]
-    found = pairs(duplicates.find(looked(tmp_path, *scenes, *copies)))
+    found = pairs(find(looked(tmp_path, *scenes, *copies)))
     wanted = {(index, index + COUNT, False) for index in range(COUNT)}
     assert set(found) <= wanted
     assert len(found) >= 0.9 * COUNT
@@ -66,7 +71,7 @@ def test_changed_copies_are_found_and_nothing_else(tmp_path: Path, change: str) 
 def test_equal_ones_form_a_star_around_the_first(tmp_path: Path) -> None:
     one, other = scene(1), scene(2)
     records = looked(tmp_path, other, one, other, one, one, scaled(one))
-    assert pairs(duplicates.find(records)) == [
+    assert pairs(find(records)) == [
         (0, 2, True),
         (1, 3, True),
         (1, 4, True),
@@ -77,12 +82,12 @@ def test_equal_ones_form_a_star_around_the_first(tmp_path: Path) -> None:
 def test_pictures_of_one_colour_are_alike_only_when_equal(tmp_path: Path) -> None:
     black, grey = np.zeros((50, 50, 3), np.uint8), np.full((50, 50, 3), 99, np.uint8)
     records = looked(tmp_path, black, grey, black, grey[:40])
-    assert pairs(duplicates.find(records)) == [(0, 2, True)]
+    assert pairs(find(records)) == [(0, 2, True)]
 
 
 def test_unreadable_pictures_are_no_duplicates() -> None:
-    assert pairs(duplicates.find(np.zeros(3, survey.RECORD))) == []
-    assert pairs(duplicates.find(np.zeros(0, survey.RECORD))) == []
+    assert pairs(find(np.zeros(3, survey.RECORD))) == []
+    assert pairs(find(np.zeros(0, survey.RECORD))) == []
 
 
 @pytest.mark.parametrize(("side", "found"), [(64, 1), (63, 0)])
@@ -95,7 +100,7 @@ def test_small_pictures_must_be_more_alike(side: int, found: int) -> None:
     records["thumb"] = thumb, thumb + generator.normal(0, 4, (16, 16)).round()
     one, other = duplicates._normal(records["thumb"])
     assert duplicates.ALIKE < (one * other).sum() < duplicates.ALIKE_SMALL
-    assert len(duplicates.find(records).first) == found
+    assert len(find(records).first) == found
 
 
 def alike_by_hash() -> np.ndarray:
@@ -109,15 +114,15 @@ def alike_by_hash() -> np.ndarray:
 
 def test_equal_hashes_do_not_do_if_the_thumbs_differ() -> None:
     records = alike_by_hash()
-    assert len(duplicates.find(records).first) == 1
+    assert len(find(records).first) == 1
     records["thumb"][1] += np.random.default_rng(1).integers(-20, 20, (16, 16)).astype(np.uint8)
-    assert len(duplicates.find(records).first) == 0
+    assert len(find(records).first) == 0
 
 
 def test_pictures_with_hardly_any_contrast_are_not_compared() -> None:
     records = alike_by_hash()
     records["spread"][1] = 0.9
-    assert len(duplicates.find(records).first) == 0
+    assert len(find(records).first) == 0
 
 
 def by_hand(records: np.ndarray, bits: int) -> set[tuple[int, int]]:
@@ -148,7 +153,7 @@ def test_the_bands_miss_nothing_that_counts(monkeypatch: pytest.MonkeyPatch, man
             sum(1 << int(b) for b in flips)
         )
     monkeypatch.setattr(duplicates, "MANY", many)
-    found = {(i, j) for i, j, _ in pairs(duplicates.find(records))}
+    found = {(i, j) for i, j, _ in pairs(find(records))}
     assert found <= by_hand(records, duplicates.BITS)
     if many:
         assert found == by_hand(records, duplicates.BITS)
@@ -160,3 +165,15 @@ def test_groups_have_the_name_of_their_smallest_member() -> None:
     assert duplicates.groups(8, (first, second)).tolist() == [0, 1, 1, 3, 1, 5, 5, 7]
     more = (np.array([0]), np.array([2]))
     assert duplicates.groups(8, (first, second), more).tolist() == [0, 0, 0, 3, 0, 5, 5, 7]
+
+
+def test_frames_of_one_video_are_not_compared() -> None:
+    records = np.zeros(4, survey.RECORD)
+    records["readable"], records["spread"] = True, 30
+    records["height"] = records["width"] = 100
+    records["content"] = range(4)
+    records["thumb"] = np.random.default_rng(0).integers(0, 256, (16, 16))
+    assert len(find(records).first) == 6
+    assert pairs(duplicates.find(records, np.array([0, 0, 0, 3]))) == [
+        (0, 3, False), (1, 3, False), (2, 3, False),
+    ]  # fmt: skip

@@ -31,7 +31,7 @@ def run(config: Config, out: Path | None) -> None:
         files.demand_writable(out, "--json")
     examples = read(config)
     found = survey.survey(examples.pictures, runs.surveyed(config))
-    pairs = duplicates.find(found.records)
+    pairs = duplicates.find(found.records, examples.group_numbers())
     ours = findings.to_quarantine(examples, found, pairs)
     left_out = quarantine.renew(listing, ours) if listing else {}
     side_N, stopped = _sides(config, examples, found, left_out)

@@ -212,8 +212,12 @@ def _apart(look: Look) -> Iterator[Finding]:
     """Pictures that the split leaves out because a duplicate is on another side."""
     if look.spec.split.duplicates == "ignore":
         return
-    first = np.concatenate([look.pairs.first, look.pairs.second])
-    second = np.concatenate([look.pairs.second, look.pairs.first])
+    order = np.argsort(look.side_N, kind="stable")
+    best_N = np.empty(len(order), np.int64)
+    best_N[look.copied_N[order]] = order  # of equal pictures the one on the greatest side
+    equal = np.flatnonzero(look.copied_N != np.arange(len(order)))
+    first = np.concatenate([look.pairs.first, look.pairs.second, equal])
+    second = np.concatenate([look.pairs.second, look.pairs.first, best_N[look.copied_N[equal]]])
     out = (look.side_N[first] == LEFT_OUT) & (look.side_N[second] >= 0)
     given = look.examples.sides
     because = {}

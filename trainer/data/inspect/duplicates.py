@@ -19,6 +19,7 @@ FEW = 64  # pixels of the shorter side
 CHECKED = 2**14  # pairs at once: 30 MB
 BANDS = BITS + 1  # by the pigeonhole principle near hashes agree in one of so many bands
 MANY = 100_000  # pictures; with more, only BANDS_OF_MANY are tried, a tenth of the work:
+NEIGHBOURS = 1000
 BANDS_OF_MANY = 5  # of pairs that differ in all 6 bits it misses one in nine
 
 
@@ -30,11 +31,13 @@ class Pairs(NamedTuple):
     exact: np.ndarray  # bool [P]: the same bytes (or pixels, of arrays)
 
 
-def find(records: np.ndarray) -> Pairs:
+def find(records: np.ndarray, group_N: np.ndarray) -> Pairs:
     """The duplicates among readable pictures; of equal ones, each with the first of them only.
 
     Args:
         records: [N] of survey.RECORD.
+        group_N: int64; near duplicates of one group are not looked for, since it stays together:
+            an hour of video from one place would have a hundred million.
     """
     readable = np.flatnonzero(records["readable"])
     _, leaders, inverse = np.unique(
@@ -44,7 +47,7 @@ def find(records: np.ndarray) -> Pairs:
     copies = readable != leader_N
     unique = np.sort(readable[leaders])
     # Without any contrast there is no shape to compare: such pictures are alike only when equal.
-    near = _near(records, unique[records["spread"][unique] >= 1])
+    near = _near(records, unique[records["spread"][unique] >= 1], group_N)
     first = np.concatenate([leader_N[copies], near[0]])
     second = np.concatenate([readable[copies], near[1]])
     exact = np.arange(len(first)) < copies.sum()
@@ -71,9 +74,12 @@ def groups(count: int, *edges: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     return parent
 
 
-def _near(records: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _near(
+    records: np.ndarray, indices: np.ndarray, group_N: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """first < second of the near duplicates among the pictures at the sorted indices."""
     plain, mirrored = records["hash"][indices], records["mirrored"][indices]
+    group = group_N[indices]
     near = np.zeros(0, np.int64)  # first * N + second
     for band in _bands(plain, mirrored):
         found = [near]
@@ -83,7 +89,7 @@ def _near(records: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndar
                 np.bitwise_count(plain[one] ^ plain[other]),
                 np.bitwise_count(plain[one] ^ mirrored[other]),
             )
-            close = (distance <= BITS) & (one != other)
+            close = (distance <= BITS) & (group[one] != group[other])
             low, high = np.minimum(one, other)[close], np.maximum(one, other)[close]
             found.append(low * len(plain) + high)
         near = np.sort(np.concatenate(found))  # np.unique takes four times as long
@@ -112,11 +118,12 @@ def _bands(plain: np.ndarray, mirrored: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _equal(keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All pairs of positions with equal keys, those next to each other in sorted order first."""
+    """Pairs of positions with equal keys, at most NEIGHBOURS apart in the order of keys, those next
+    to each other first: of ten thousand frames of one scene not all need to meet."""
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     left = np.arange(len(keys))
-    for step in range(1, len(keys)):
+    for step in range(1, min(len(keys), NEIGHBOURS)):
         left = left[: np.searchsorted(left, len(keys) - step)]
         left = left[keys[left] == keys[left + step]]
         if not len(left):

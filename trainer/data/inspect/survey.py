@@ -25,6 +25,7 @@ from PIL import Image
 from trainer import files, terminal
 from trainer.data.decode import decode
 from trainer.data.examples import Pictures
+from trainer.errors import UserError
 
 VERSION = 2  # of the records; another one is not read
 SMALL = 32  # pixels, height and width of the grey picture that hash and thumb are made of
@@ -213,7 +214,7 @@ def _shrunk(pixels: np.ndarray) -> np.ndarray:
         whole = grey[: h // down * down, : w // across * across]
         size = (w // across, h // down)
         grey = cv2.resize(whole, size, interpolation=cv2.INTER_AREA)
-    if min(grey.shape) >= 4 * SMALL:
+    if min(grey.shape) >= 2 * SMALL:
         grey = cv2.resize(grey, (4 * SMALL, 4 * SMALL), interpolation=cv2.INTER_LINEAR)
         grey = cv2.resize(grey, (2 * SMALL, 2 * SMALL), interpolation=cv2.INTER_AREA)
     return cv2.resize(grey, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
@@ -273,7 +274,7 @@ def _read(kept: Path) -> tuple[np.ndarray, dict[str, int]]:
         with np.load(kept, allow_pickle=False) as archive:
             records = archive["records"]
             about = json.loads(archive["about"].tobytes())
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError):
         return np.zeros(0, RECORD), {}
     if about["version"] != VERSION or records.dtype != RECORD:
         return np.zeros(0, RECORD), {}
@@ -286,5 +287,9 @@ def _keep(pictures: Pictures, kept: Path, records: np.ndarray, indices: np.ndarr
         "names": [pictures.name(index) for index in indices.tolist()],
     }
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    with files.replacing(kept) as partial, partial.open("wb") as file:
-        np.savez(file, records=records[indices], about=text)
+    try:
+        with files.replacing(kept) as partial, partial.open("wb") as file:
+            np.savez(file, records=records[indices], about=text)
+    except UserError as error:
+        way = "the pictures are looked at again next time; XDG_CACHE_HOME names another place"
+        terminal.warn(f"{error.problem}: {way}")

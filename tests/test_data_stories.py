@@ -186,7 +186,11 @@ def test_the_quarantine_list_is_used(small: Path, trainer: Trainer) -> None:
     Path("runs/small").mkdir(parents=True)
     Path("runs/small/quarantine.csv").write_text("path,reason\nred/00.png,blurred\ngone.png,\n")
     fitted = trainer("fit", small, "--set", "training.epochs=1")
-    assert "left out 1 pictures in quarantine, by runs/small/quarantine.csv\n" in fitted.out
+    assert "left out 1 by the quarantine list runs/small/quarantine.csv\n" in fitted.out
+    assert (
+        "warning: 1 of 2 rows of runs/small/quarantine.csv name no picture of the source, such as "
+        "gone.png; paths are relative to the source\n" in fitted.err
+    )
     assert "red/00.png" not in rows()
     left_out = json.loads(Path("runs/small/latest/data.json").read_text())["left_out"]
     assert left_out == {"red/00.png": "quarantine: blurred"}
@@ -242,3 +246,79 @@ def test_an_earlier_split_can_be_given(small: Path, trainer: Trainer) -> None:
     Path("mine.csv").write_text("\n".join(["path,label,split", *lines]))
     trainer("fit", small, "--set", "training.epochs=1", "--set", "data.split.keep=mine.csv")
     assert rows() == {name: flipped[side] for name, side in given.items()}
+
+
+def test_a_split_of_other_pictures_is_refused(small: Path, trainer: Trainer) -> None:
+    Path("other.csv").write_text("path,label,split\nx/1.png,x,train\n")
+    done = trainer("check", small, "--set", "data.split.keep=other.csv")
+    assert (done.code, done.err) == (
+        2,
+        "error: --set data.split.keep=other.csv: data.split.keep: other.csv has 1 pictures, and "
+        "none of them is in the source\n  paths are relative to the source\n",
+    )
+    done = trainer("check", small, "--set", "data.split.keep=none.csv")
+    assert done.err == (
+        "error: --set data.split.keep=none.csv: data.split.keep: no such file: none.csv\n"
+        "  as in runs/rps/latest/split.csv\n"
+    )
+    done = trainer("check", small, "--set", "data.split={folds: 3, keep: other.csv}")
+    assert "keep names one split, but folds make several: leave one of them out\n" in done.err
+
+
+def test_equal_pictures_with_different_labels_are_said(small: Path, trainer: Trainer) -> None:
+    shutil.copy("pictures/blue/00.png", "pictures/red/blue.png")
+    done = trainer("check", small)
+    assert done.err == (
+        "warning: 1 pictures equal another one but for the label, such as blue/00.png and "
+        "red/blue.png; trainer data inspect puts them into quarantine\n"
+    )
+
+
+def test_pictures_that_have_moved(small: Path, trainer: Trainer) -> None:
+    trainer("fit", small, "--set", "training.epochs=1")
+    metrics = Path("runs/small/latest/metrics.json").read_text()
+    Path("pictures").rename("moved")
+    done = trainer("evaluate", small)
+    assert done.code == 2
+    assert "data.source.path: no such folder: pictures\n" in done.err
+    assert "  if the pictures have moved: --set data.source.path=…\n" in done.err
+    there = ("--set", "data.source.path=moved")
+    assert trainer("evaluate", "runs/small/latest", *there).code == 0
+    assert Path("runs/small/latest/metrics.json").read_text() == metrics
+    assert trainer("export", "runs/small/latest", *there).code == 0
+    assert trainer("fit", small, *there, "--resume", "--set", "training.epochs=2").code == 0
+    for path in Path("moved").rglob("*.png"):
+        if rows()[str(path.relative_to("moved"))] == "test":
+            path.unlink()
+    done = trainer("evaluate", "runs/small/latest", *there)
+    assert done.code == 2
+    assert "split.csv: none of its test pictures is there\n" in done.err
+
+
+def test_a_fit_that_was_stopped_at_once_hides_no_other(small: Path, trainer: Trainer) -> None:
+    trainer("fit", small, "--set", "training.epochs=1")
+    finished = Path("runs/small/latest").resolve()
+    Path("stop_at_once.py").write_text(
+        "import keras\n"
+        "class Stop(keras.callbacks.Callback):\n"
+        "    def on_train_begin(self, logs=None): raise KeyboardInterrupt\n"
+    )
+    trainer("fit", small, "--set", "training.callbacks=[stop_at_once.Stop]")
+    stopped = Path("runs/small/latest").resolve()
+    assert stopped != finished
+    for target in ((), (small,)):
+        (finished / "metrics.json").unlink()
+        assert trainer("evaluate", *target).code == 0
+        assert (finished / "metrics.json").exists()
+    shutil.rmtree(stopped)
+    assert trainer("evaluate", small).code == 0
+
+
+def test_several_labels_with_the_separator_in_their_names(several: Path, trainer: Trainer) -> None:
+    Path("labels.csv").write_text(Path("labels.csv").read_text().replace("left", "le|ft"))
+    done = trainer("check", several)
+    assert (done.code, done.err) == (
+        2,
+        "error: several.yaml:3: data.source: the label 'le|ft' has a | in its name\n"
+        "  call it otherwise: | stands between several labels\n",
+    )

@@ -85,6 +85,22 @@ def csv_of_tags(root: Path) -> str:
     return "{kind: csv, path: pictures/all.csv, column: path, label: tags, separator: '|'}"
 
 
+def csv_of_names_with_commas(root: Path) -> str:
+    draw_pictures(root, {"images": 24})
+    names = ["dog, black", "dog, white", "cat"]
+    rows = [f'images/{n:02d}.png,"{names[n % 3]}"' for n in range(24)]
+    table("pictures/all.csv", "path,label", *rows)
+    return "{kind: csv, path: pictures/all.csv, column: path, label: label}"
+
+
+def csv_of_tags_with_commas(root: Path) -> str:
+    draw_pictures(root, {"images": 24})
+    tags = ["sea, sun", "sun", "sea, sand"]
+    rows = [f'images/{n:02d}.png ,"{tags[n % 3]}"' for n in range(24)]
+    table("pictures/all.csv", "path,tags", *rows)
+    return "{kind: csv, path: pictures/all.csv, column: path, label: tags, separator: ','}"
+
+
 def idx(root: Path) -> str:
     root.mkdir()
     for name, array in (("images-idx3", noise(0, 30, 9, 8)), ("labels-idx1", np.arange(30) % 3)):
@@ -139,6 +155,8 @@ KINDS = (
         csv_of_ones,
         csv_with_paths_of_elsewhere,
         csv_of_tags,
+        csv_of_names_with_commas,
+        csv_of_tags_with_commas,
     ),
     *(idx, npz, video, tfrecord),
 )
@@ -155,8 +173,8 @@ def test_what_is_written_loads_and_checks(
     assert f"source   {source}" in lines
     assert lines[-4:] == [
         "written  pictures.yaml",
-        "next: trainer check pictures.yaml",
         "next: trainer data inspect pictures.yaml",
+        "next: trainer data preview pictures.yaml",
         "next: trainer fit pictures.yaml",
     ]
     assert max(map(len, Path("pictures.yaml").read_text().splitlines())) <= 100
@@ -296,6 +314,16 @@ def no_files(root: Path) -> None:
     table("pictures/a.csv", "path,label", "one.png,a", "two.png,b")
 
 
+def utf_16(root: Path) -> None:
+    root.mkdir()
+    Path("pictures/a.csv").write_text("path,label\na.png,x\n", encoding="utf-16")
+
+
+def no_table(root: Path) -> None:
+    root.mkdir()
+    Path("pictures/a.csv").write_bytes(b"\x89PNG\r\n\x1a\n")
+
+
 def two_tables(root: Path) -> None:
     csv_of_tags(root)
     Path("pictures/b.csv").write_bytes(Path("pictures/all.csv").read_bytes())
@@ -324,6 +352,8 @@ LAYOUT = "put one sub-folder per class in it, with the pictures inside"
         (no_labels, "pictures/a.csv has no column that must be the labels; it has path, note", "call the columns path and label"),
         (several_labels, "pictures/a.csv has several columns that could be the labels: sex, side", "call the columns path and label"),
 (no_files, "pictures/a.csv names pictures that are not there, such as one.png", "looked for in its folder, in those below and in the one above"),
+        (utf_16, "pictures/a.csv is no CSV table in UTF-8", "save it as one"),
+        (no_table, "the header of pictures/a.csv is not UTF-8", "save it as CSV in UTF-8"),
         (two_tables, "pictures has several tables, all.csv and b.csv", "give one of them"),
         (table_and_classes, "pictures has the class folders part_1, part_2 and also the table a.csv", "give the table, pictures/a.csv, or put it elsewhere"),
     ],

@@ -24,7 +24,7 @@ app = typer.Typer(
     help="Train image classifiers from one YAML file.",
 )
 
-data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Get datasets.")
+data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Get datasets, look at them.")
 app.add_typer(data, name="data")
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file.")]
@@ -83,25 +83,25 @@ def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
 
 
 @app.command()
-def evaluate(run: Target = None) -> None:
+def evaluate(run: Target = None, overrides: Overrides = []) -> None:  # noqa: B006
     """Evaluate the best epoch of a run on its test split."""
     with _reported():
         _import_libraries()
         from trainer.commands import evaluate as verb
         from trainer.run import find
 
-        verb.run(find(run))
+        verb.run(find(run), overrides)
 
 
 @app.command()
-def export(run: Target = None) -> None:
+def export(run: Target = None, overrides: Overrides = []) -> None:  # noqa: B006
     """Write SavedModel and ONNX, and prove that they agree with Keras."""
     with _reported():
         _import_libraries()
         from trainer.commands import export as verb
         from trainer.run import find
 
-        verb.run(find(run))
+        verb.run(find(run), overrides)
 
 
 @app.command()

@@ -85,7 +85,7 @@ def write_json(path: Path, value: Any) -> None:
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A header and rows, atomically."""
     with replacing(path) as partial, _opened(partial) as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
 

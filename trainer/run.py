@@ -181,21 +181,24 @@ def is_run(target: str) -> bool:
 
 
 def find(target: str | None = None) -> Run:
-    """The run that is meant: its folder, a config (its latest run), or None (the latest of all).
+    """The run that is meant: its folder, a config (its latest run), or None (the latest of all);
+    the latest that has finished an epoch, if any has.
 
     Raises: UserError if there is none.
     """
     if target is None:
-        every = [
-            path for path in Path("runs").glob("*/*/config.yaml") if not path.parent.is_symlink()
-        ]
+        paths = Path("runs").glob("*/*/config.yaml")
+        times = {path.parent: path.stat().st_mtime for path in paths}
+        every = [Run(each) for each in sorted(times, key=lambda each: times[each], reverse=True)]
+        every = [run for run in every if not run.folder.is_symlink()]
         if not every:
             hint = "start one with trainer fit, or give the folder of a run"
             raise UserError("", f"no run in {Path('runs').absolute()} yet", hint)
-        return Run(max(every, key=lambda path: path.stat().st_mtime).parent)
+        return _finished(every)
     path = Path(target)
     if path.suffix in (".yaml", ".yml"):
-        return latest(load(path))
+        config = load(path)
+        return _finished([*earlier(config)] or [latest(config)])
     if not (path / "config.yaml").is_file():
         problem = "is no run: it has no config.yaml" if path.is_dir() else "no such run"
         hint = "give a folder such as runs/rps/latest, or a config"
@@ -203,6 +206,12 @@ def find(target: str | None = None) -> Run:
             hint = f"did you mean {path / 'latest'}?"
         raise UserError(target, problem, hint)
     return _real(path)
+
+
+def _finished(runs: Sequence[Run]) -> Run:
+    """The first that has finished an epoch, else the first: a fit that was stopped at once must not
+    hide the one before it."""
+    return next((run for run in runs if run.best.is_file()), runs[0])
 
 
 def _real(path: Path) -> Run:

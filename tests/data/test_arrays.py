@@ -1,6 +1,7 @@
 """Arrays in idx and npz files: how they are paired, named and refused."""
 
 import gzip
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -161,18 +162,50 @@ def test_medmnist_a_column_of_labels() -> None:
     assert np.array_equal(examples.pictures.content(1), COLOUR[1])
 
 
-def test_multi_hot_labels() -> None:
+def test_multi_hot_labels(capsys: pytest.CaptureFixture[str]) -> None:
     hot = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 1, 0]])
     np.savez("a.npz", images=GREY, labels=hot)
     examples = read_npz(classes=["z", "y", "x"])
+    assert "warning: a.npz has no picture of 'x', so it is no class\n" in capsys.readouterr().err
     assert examples.multi_label
-    assert examples.classes == ("x", "y", "z")  # one without a picture may stay
+    assert examples.classes == ("y", "z")
     assert [examples.names_of(i) for i in range(4)] == [["z"], ["y", "z"], [], ["y"]]
+    assert read_npz().classes == ("0", "1")
+    assert "warning: a.npz has no picture of '2', so it is no class\n" in capsys.readouterr().err
     hint = "\n  one name for each label, in their order"
     for names in (["a", "b"], ["a", "b", "c", "d"]):
         assert npz_problem(classes=names) == (
             f"data.source.classes: {len(names)} different names for the labels 0 to 2 of a.npz{hint}"
         )
+
+
+def test_numbers_beyond_32_bits_stay_apart() -> None:
+    np.savez("a.npz", images=GREY, labels=np.array([0, 2**32, 1, 2**64 - 1], np.uint64))
+    examples = read_npz()
+    assert [int(name) for name in examples.classes] == [0, 1, 2**32, 2**64 - 1]
+    assert examples.labels.tolist() == [0, 2, 1, 3]
+    assert npz_problem(classes=["a", "b"]).startswith(
+        "data.source.classes: 2 different names for the labels 0 to 18446744073709551615 of a.npz"
+    )
+
+
+def test_a_picture_changes_with_the_file_that_holds_it() -> None:
+    Path("set").mkdir()
+    for side in ("train", "test"):
+        np.savez(f"set/{side}.npz", images=GREY, labels=LABELS)
+        write_idx(f"set/{side}-images-idx3-ubyte", GREY)
+        write_idx(f"set/{side}-labels-idx1-ubyte", LABELS)
+
+    def stamps() -> tuple[list[tuple[int, int]], ...]:
+        read = npz.read(Npz(kind="npz", path="set")), idx.read(Idx(kind="idx", path="set"))
+        return tuple([each.pictures.stamp(index) for index in range(8)] for each in read)
+
+    first = stamps()
+    for name in ("set/test.npz", "set/test-images-idx3-ubyte"):
+        os.utime(name, ns=(1, 1))  # as if written over in place: the folder does not change
+    for old, new in zip(first, stamps(), strict=True):
+        assert new[:4] == old[:4]
+        assert new[4:] == [(old[4][0], 1)] * 4
 
 
 @pytest.mark.parametrize(
@@ -236,6 +269,8 @@ def test_archives_that_cannot_be_read(workplace: Path) -> None:
     assert npz_problem() == (
         f"data.source.path: a.npz is no whole npz archive: File is not a zip file{hint}"
     )
+    Path("a.npz").write_text("<html>not found</html>")
+    assert npz_problem() == f"data.source.path: a.npz is no npz archive{hint}"
     broken = bytearray(whole)
     broken[60:80] = bytes(20)
     Path("a.npz").write_bytes(broken)

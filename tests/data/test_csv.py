@@ -124,6 +124,31 @@ def test_split_and_group_of_another_name() -> None:
     assert list(examples.groups) == ["p1", "p2"]
 
 
+def test_spaces_around_paths_and_groups_do_not_count() -> None:
+    examples = read("path,label,group\na.png ,x,p1\n b.png,y, p1 \nc.png,x, \n")
+    assert [examples.pictures.name(i) for i in range(3)] == PATHS[:3]
+    assert examples.groups is not None
+    assert list(examples.groups) == ["p1", "p1", ""]
+
+
+def test_columns_without_a_1_are_no_classes(capsys: pytest.CaptureFixture[str]) -> None:
+    examples = read("path,z,y,x\na.png,1,0,0\nb.png,1,0,1\n")
+    assert examples.classes == ("x", "z")
+    assert labels(examples) == [["z"], ["x", "z"]]
+    assert "warning: t.csv has no picture of 'y', so it is no class\n" in capsys.readouterr().err
+    assert problem("path,x,y\na.png,1,0\n") == (
+        "data.source: t.csv has 1 class (x)\n  a classifier needs two"
+    )
+
+
+def test_a_path_that_no_file_can_have() -> None:
+    pictures = read("path,label\na.png,x\nb.png,y\n").pictures
+    assert pictures.stamp(0)[0] > 0
+    Path("t.csv").write_text("path,label\na.png,x\nb\0.png,y\n")
+    pictures = csv.read(Csv(kind="csv", path="t.csv")).pictures
+    assert pictures.stamp(1) == (-1, -1)
+
+
 def test_paths_start_in_the_folder_of_the_table() -> None:
     Path("deep").mkdir()
     Path("a.png").rename("deep/a.png")
@@ -168,6 +193,17 @@ def test_missing_tables_and_columns(workplace: Path) -> None:
     assert problem("path,x,y\na.png,1,0\n", labels=["x", "z"]) == (
         "data.source.labels: t.csv has no column 'z'\n  expected one of: path, x, y"
     )
+    assert problem("path,x,y\na.png,1,0\n", labels=["x", "x", "y"]) == (
+        "data.source.labels: 'x' stands there twice\n  remove one"
+    )
+    assert problem("path,x,y\na.png,1,0\n", labels=["x"]) == (
+        "data.source.labels: expected two 0/1 columns or more, received a list of 1\n"
+        "  where a picture has one class, name the column of it: label: …"
+    )
+    assert problem("path,x,y\na.png,1,b\n") == (
+        "data.source.label: t.csv has no label column and only one 0/1 column, 'x': path, x, y\n"
+        "  name it: label: …, or labels: […, …]"
+    )
     assert problem("path,what\na.png,dog\nb.png,cat\n") == (
         "data.source.label: t.csv has no label column and no 0/1 columns: path, what\n"
         "  name it: label: …, or labels: […, …]"
@@ -209,6 +245,9 @@ def test_too_few_classes_and_other_encodings() -> None:
     )
     assert problem("path,label\na.png,café\nb.png,x\n".encode("latin-1")) == (
         "data.source.path: t.csv is not UTF-8: a class is called b'caf\\xe9'\n  save it as UTF-8"
+    )
+    assert problem("path,label\na.png,x\n".encode("utf-16")) == (
+        "data.source.path: t.csv is no CSV table in UTF-8\n  save it as one"
     )
 
 

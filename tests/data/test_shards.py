@@ -95,14 +95,29 @@ def test_shards_are_sides_by_their_names() -> None:
     assert shown == [0, 0, 1, 0, 1, 2, 0]
 
 
-@pytest.mark.parametrize("pattern", ["shards/b.tfrecord", "shards/b*", "**/b.*"])
-def test_a_file_or_a_pattern(pattern: str) -> None:
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("shards/b.tfrecord", "b.tfrecord"),
+        ("shards/b*", "b.tfrecord"),
+        ("**/b.*", "shards/b.tfrecord"),
+    ],
+)
+def test_a_file_or_a_pattern(pattern: str, name: str) -> None:
     write("shards/a.tfrecord", *labelled(5, 6))
     write("shards/b.tfrecord", *labelled(0, 1, 2))
     examples = read(pattern)
-    assert [examples.pictures.name(i) for i in range(2)] == ["b.tfrecord#0", "b.tfrecord#1"]
+    assert [examples.pictures.name(i) for i in range(2)] == [f"{name}#0", f"{name}#1"]
     assert examples.classes == ("0", "1", "2")
     assert examples.sides is None
+
+
+def test_names_stay_when_a_pattern_finds_more() -> None:
+    write("shards/m/x.tfrecord", *labelled(0, 1))
+    for pattern in ("shards/*/*.tfrecord", str(Path("shards/*/*.tfrecord").absolute())):
+        assert tfrecord.read(spec(pattern)).pictures.name(1) == "m/x.tfrecord#1"
+    write("shards/n/x.tfrecord", *labelled(0, 1))
+    assert read("shards/*/*.tfrecord").pictures.name(1) == "m/x.tfrecord#1"
 
 
 def test_names_for_numbers() -> None:

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from tests import families
 from tests.conftest import draw_pictures
 from trainer.config.data import Folder, RenderedHands, Source
+from trainer.data.examples import demand_names
 from trainer.data.sources import folder, rendered_hands
 from trainer.errors import UserError
 
@@ -177,7 +178,15 @@ def test_class_folders_without_pictures_are_warned_of(
 
 def test_a_line_break_in_a_class_is_refused(tmp_path: Path) -> None:
     draw_pictures(tmp_path, {"a": 2, "b\nc": 2})
-    assert problem(tmp_path) == "data.source.path: the class 'b\\nc' has a line break in its name"
+    assert problem(tmp_path) == "data.source: the class 'b\\nc' has a line break in its name"
+
+
+@pytest.mark.parametrize("name", ["b\nc", "b\n", "\rb", "b\u2028c", "\n"])
+def test_names_of_classes_take_one_line(name: str) -> None:
+    demand_names(["a b", "größer", ""])
+    with pytest.raises(UserError) as error:
+        demand_names(["a", name])
+    assert str(error.value) == f"data.source: the class {name!r} has a line break in its name"
 
 
 def test_a_class_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
@@ -210,3 +219,15 @@ def test_a_pipe_that_is_called_like_a_picture_is_an_empty_file(tmp_path: Path) -
         examples.pictures.name(index): examples.pictures.content(index) for index in range(5)
     }
     assert contents["a/pipe.jpg"] == b""
+
+
+def test_pictures_beside_the_class_folders_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_pictures(tmp_path, {"a": 2, "b": 2})
+    (tmp_path / "a" / "00.png").rename(tmp_path / "loose.png")
+    folder.read(at(tmp_path))
+    assert capsys.readouterr().err == (
+        f"warning: 1 pictures beside the class folders of {tmp_path} are of no class and left out, "
+        "such as loose.png\n"
+    )

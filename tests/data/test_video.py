@@ -98,6 +98,18 @@ def test_frames_without_their_marker_are_written_again() -> None:
     assert frame.read_bytes() == whole
 
 
+def test_frames_that_are_gone_are_written_again() -> None:
+    write("clips/a/1.mp4", 20)
+    write("clips/b/1.mp4", 20)
+    examples = read()
+    one, other = Path(examples.pictures.place(1)), Path(examples.pictures.place(2))
+    one.unlink()
+    kept = other.stat().st_mtime_ns
+    assert len(read()) == 4
+    assert one.is_file()
+    assert other.stat().st_mtime_ns == kept
+
+
 def test_videos_of_phones_are_upright() -> None:
     write("clips/a/1.mp4", 2)
     write("clips/b/1.mp4", 2)

@@ -11,7 +11,7 @@ from trainer import terminal
 from trainer.config import Config
 from trainer.config.load import load
 from trainer.data import split
-from trainer.data.examples import Examples
+from trainer.data.examples import Examples, demand_names
 from trainer.data.inspect import duplicates, quarantine, survey
 from trainer.errors import UserError
 from trainer.parts import part
@@ -45,6 +45,7 @@ def read(config: Config) -> Examples:
     """
     source = config.data.source
     examples: Examples = part("data.sources", source.kind).read(source)
+    demand_names(examples.classes)
     for name in examples.classes if examples.multi_label else ():
         if split.SEPARATOR in name:
             problem = f"the label '{name}' has a {split.SEPARATOR} in its name"
@@ -107,7 +108,8 @@ def divide(
     if found is not None:
         records = found.records[rest]
         alike = split.Alike(records["content"], duplicates.find(records, usable.group_numbers()))
-    sides, apart = split.split(usable, config.data.split, config.seed, alike, _kept(config))
+        _warn_conflicts(usable, alike.pairs)
+    sides, apart = split.split(usable, config.data.split, config.seed, alike, _kept(config, usable))
     return sides, rest[apart]
 
 
@@ -115,7 +117,22 @@ def _warn_unreadable(examples: Examples, reasons: dict[int, str]) -> None:
     for index in list(reasons)[:SHOWN]:
         terminal.warn(f"{examples.pictures.place(index)} is left out: {reasons[index]}")
     if len(reasons) > SHOWN:
-        terminal.warn(f"and {len(reasons) - SHOWN} more; trainer data inspect lists them all")
+        way = "trainer data inspect CONFIG --json FILE lists them all"
+        terminal.warn(f"and {len(reasons) - SHOWN} more; {way}")
+
+
+def _warn_conflicts(examples: Examples, pairs: duplicates.Pairs) -> None:
+    """Equal pictures with different labels."""
+    first, second = pairs.first[pairs.exact], pairs.second[pairs.exact]
+    different = examples.labels[first] != examples.labels[second]
+    wrong = np.flatnonzero(different.any(axis=1) if different.ndim == 2 else different)
+    if len(wrong):
+        name = examples.pictures.name
+        one, other = name(int(first[wrong[0]])), name(int(second[wrong[0]]))
+        terminal.warn(
+            f"{len(wrong)} pictures equal another one but for the label, such as {one} and "
+            f"{other}; trainer data inspect puts them into quarantine"
+        )
 
 
 def _warn_apart(examples: Examples, apart: np.ndarray) -> None:
@@ -139,19 +156,38 @@ def _quarantined(config: Config, examples: Examples) -> dict[int, str]:
         for index in range(len(examples))
         if examples.pictures.name(index) in listed
     }
+    if len(found) < len(listed):
+        strange = next(iter(listed.keys() - {examples.pictures.name(index) for index in found}))
+        terminal.warn(
+            f"{len(listed) - len(found)} of {len(listed)} rows of {path} name no picture of the "
+            f"source, such as {strange}; paths are relative to the source"
+        )
     if found:
-        terminal.say(f"left out {len(found)} pictures in quarantine, by {path}")
+        terminal.say(f"left out {len(found)} by the quarantine list {path}")
     return found
 
 
-def _kept(config: Config) -> dict[str, int]:
+def _given(path: Path, examples: Examples) -> dict[str, int]:
+    """The sides in a file. Raises UserError if it names no picture of the source."""
+    if not path.is_file():
+        raise UserError(
+            "data.split.keep", f"no such file: {path}", "as in runs/rps/latest/split.csv"
+        )
+    sides = split.kept(path)
+    if not any(examples.pictures.name(index) in sides for index in range(len(examples))):
+        problem = f"{path} has {len(sides)} pictures, and none of them is in the source"
+        raise UserError("data.split.keep", problem, "paths are relative to the source")
+    return sides
+
+
+def _kept(config: Config, examples: Examples) -> dict[str, int]:
     """The sides of pictures in `data.split.keep`; `auto`: of the latest run with the same source,
     shares and seed, so that a picture that is added cannot move another."""
     spec = config.data.split
     if spec.keep == "none" or (spec.keep == "auto" and spec.folds):
         return {}
     if spec.keep != "auto":
-        return split.kept(Path(spec.keep))
+        return _given(Path(spec.keep), examples)
     for run in runs.earlier(config):
         try:
             old = load(run.config)

@@ -1,5 +1,6 @@
 """What the verbs share that take a run: its network as it was trained."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -29,8 +30,14 @@ class Trained(NamedTuple):
     model: keras.Model
 
 
-def restore(run: runs.Run) -> Trained:
-    """The network of the best epoch. Raises UserError if no epoch was finished."""
+def restore(run: runs.Run, overrides: Sequence[str] = ()) -> Trained:
+    """The network of the best epoch.
+
+    Args:
+        overrides: laid over the run's config; `data.source.path=…` where the pictures have moved.
+
+    Raises: UserError if no epoch was finished.
+    """
     if not run.best.is_file():
         nan = run.last.is_file()
         raise UserError(
@@ -40,7 +47,7 @@ def restore(run: runs.Run) -> Trained:
             else "no epoch was finished in this run",
             "a smaller learning rate may help" if nan else "train it with trainer fit",
         )
-    config = load(run.config)
+    config = load(run.config, overrides)
     classes = runs.read_classes(run)
     hardware.full_precision()
     model = network.build(config.model, config.data.input_shape, classes)
@@ -54,7 +61,12 @@ def sides(run: runs.Run, trained: Trained) -> split.Sides:
 
     Warns of those that are gone. Raises UserError if all are.
     """
-    found, gone = split.restore(run.split, read(trained.config), trained.classes)
+    try:
+        examples = read(trained.config)
+    except UserError as error:
+        hint = "if the pictures have moved: --set data.source.path=…"
+        raise UserError(error.where, error.problem, hint, error.place) from None
+    found, gone = split.restore(run.split, examples, trained.classes)
     hint = "is data.source.path the folder that it was trained on?"
     if gone and not any(map(len, found)):
         raise UserError(str(run.split), f"none of its {len(gone)} pictures is there", hint)

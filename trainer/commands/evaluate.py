@@ -1,5 +1,6 @@
 """`trainer evaluate`: the best epoch of a run on its test split."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,13 @@ from trainer.errors import UserError
 from trainer.evaluation import metrics, predict
 
 
-def run(this: runs.Run) -> None:
-    """Writes metrics.json and shows it as a table."""
-    trained = restore(this)
+def run(this: runs.Run, overrides: Sequence[str] = ()) -> None:
+    """Writes metrics.json and shows it as a table.
+
+    Args:
+        overrides: laid over the run's config, as where its pictures have moved.
+    """
+    trained = restore(this, overrides)
     examples = sides(this, trained).test
     if not len(examples):
         raise UserError("data.split.test", "the run has no test split", "set it, as in test: 0.15")

@@ -1,5 +1,6 @@
 """`trainer export`: writes the files of the config and proves that they agree with Keras."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,10 @@ class _DisagreesError(Exception):
     """Leaves the block that would give the file its final name."""
 
 
-def run(this: runs.Run) -> None:
+def run(this: runs.Run, overrides: Sequence[str] = ()) -> None:
     """Every file is written beside its place, opened by its own runtime, compared on validation
     pictures, and only then given its name. Raises Failed if one disagrees."""
-    trained = restore(this)
+    trained = restore(this, overrides)
     images, expected_NK = _pictures(this, trained)
     files.demand_writable(this.export / "parity.json", str(this.folder))
     rows = []

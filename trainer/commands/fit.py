@@ -18,7 +18,7 @@ from trainer.errors import Interrupted, UserError
 from trainer.training import checkpoint, display, hardware, loop, objective
 
 # May differ after a resume, as may export; the run has its pictures, so quarantine says nothing.
-FREE = ("training.epochs", "training.callbacks", "runs", "data.quarantine")
+FREE = ("training.epochs", "training.callbacks", "runs", "data.quarantine", "data.source.path")
 
 
 def run(config: Config, resume: bool = False) -> runs.Run:

@@ -9,7 +9,7 @@ from pathlib import Path
 from trainer import files
 from trainer.config import tree
 from trainer.config.draft import draft
-from trainer.data.examples import Examples
+from trainer.data.examples import Examples, demand_names
 from trainer.data.facts import look
 from trainer.data.recognise import FOLDER, recognise
 from trainer.errors import UserError
@@ -32,6 +32,7 @@ def run(path: str, out: Path | None) -> None:
     with _about_the_folder():
         source = recognise(path)
         examples = part("data.sources", source.kind).read(source)
+        demand_names(examples.classes)
         _demand_pairs(examples)
         facts = look(name, source.model_dump(exclude_unset=True, mode="json"), examples)
     files.write_text(target, draft(facts, shlex.quote(str(target))))
@@ -39,7 +40,7 @@ def run(path: str, out: Path | None) -> None:
     what = "labels, of which a picture may have several" if facts.multi_label else "classes"
     say(f"pictures {facts.pictures:,} with {len(facts.classes)} {what}")
     say(f"written  {target}")
-    for verb in ("check", "data inspect", "fit"):
+    for verb in ("data inspect", "data preview", "fit"):
         say(f"next: trainer {verb} {shlex.quote(str(target))}")
 
 

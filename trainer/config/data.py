@@ -109,7 +109,7 @@ class Split(Section):
             raise ValueError("keep names one split, but folds make several: leave one of them out")
         if self.fold >= (self.folds or 1):
             raise ValueError(
-                f"fold {self.fold} is none of {self.folds or 1}: they are counted from 0"
+                f"there is no fold {self.fold}: {self.folds} folds are 0 to {self.folds - 1}"
                 if self.folds
                 else f"fold {self.fold} needs folds, the number of them"
             )

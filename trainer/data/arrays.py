@@ -14,12 +14,19 @@ from trainer.errors import UserError
 WHERE = "data.source"
 
 
-def combined(arrays: Mapping[str, np.ndarray], names: Sequence[str] | None, path: str) -> Examples:
+def combined(
+    arrays: Mapping[str, np.ndarray],
+    names: Sequence[str] | None,
+    path: str,
+    files: Mapping[str, str],
+) -> Examples:
     """Pairs images ([N, H, W] or [N, H, W, C] uint8) with labels ([N], [N, 1], or [N, K] of 0 and
     1: multi-label) of the same side, which the names of the arrays tell.
 
     Args:
         names: of the labels 0, 1, …; else their numbers.
+        path: of the file or folder that they came from.
+        files: the file of each array.
 
     Raises: UserError for images without labels, other shapes or types, and unknown labels.
     """
@@ -41,8 +48,13 @@ def combined(arrays: Mapping[str, np.ndarray], names: Sequence[str] | None, path
     indices, classes = named(joined, names, path)
     counts = [len(each) for each in numbers]
     sides = np.repeat([SIDES.index(side or SIDES[0]) for side in order], counts).astype(np.int8)
-    blocks = {side or "images": arrays[images[side]] for side in order}
-    return Examples(Arrays(path, blocks), indices, classes, sides if len(order) > 1 else None)
+    keys = {side or "images": images[side] for side in order}
+    pictures = Arrays(
+        path,
+        {block: arrays[key] for block, key in keys.items()},
+        {block: files[key] for block, key in keys.items()},
+    )
+    return Examples(pictures, indices, classes, sides if len(order) > 1 else None)
 
 
 def named(
@@ -53,25 +65,28 @@ def named(
     Args:
         labels: whole numbers from 0 [N], or multi-hot uint8 [N, K].
         names: of the labels 0, 1, …; else the numbers are the names, padded with zeros so that they
-            sort as they count. Numbers that no picture has are no classes.
+            sort as they count. Numbers that no picture has are no classes; those with a name, or
+            with a column, are warned of.
 
     Raises: UserError if there are too few names (multi-hot: or too many), or one stands twice.
     """
-    present = np.arange(labels.shape[1]) if labels.ndim == 2 else np.unique(labels)
-    count = int(present.max(initial=-1)) + 1
+    several = labels.ndim == 2
+    present = np.flatnonzero(labels.any(axis=0)) if several else np.unique(labels)
+    numbers = present.tolist()
+    count = labels.shape[1] if several else max(numbers, default=-1) + 1
     if names is None:
         width = len(str(count - 1))
-        chosen = [str(number).zfill(width) for number in present]
+        called = {each: str(each).zfill(width) for each in (range(count) if several else numbers)}
     else:
-        _demand_names(names, count, labels.ndim == 2, path)
-        chosen = [names[int(number)] for number in present]
-        for number in sorted(set(range(len(names))) - set(present.tolist())):
-            name = names[number]
-            terminal.warn(f"{path} has no picture of '{name}', so it is no class")
+        _demand_names(names, count, several, path)
+        called = dict(enumerate(names))
+    for number in sorted(called.keys() - set(numbers)):
+        terminal.warn(f"{path} has no picture of '{called[number]}', so it is no class")
+    chosen = [called[number] for number in numbers]
     if len(chosen) < 2:
         problem = f"{path} has {len(chosen)} class{'es' * (len(chosen) != 1)} ({', '.join(chosen)})"
         raise UserError(WHERE, problem, "a classifier needs two")
-    return renamed(labels if labels.ndim == 2 else np.searchsorted(present, labels), chosen)
+    return renamed(labels[:, present] if several else np.searchsorted(present, labels), chosen)
 
 
 def _demand_images(key: str, images: np.ndarray, labels: np.ndarray) -> None:
@@ -83,7 +98,7 @@ def _demand_images(key: str, images: np.ndarray, labels: np.ndarray) -> None:
 
 
 def _flat(key: str, labels: np.ndarray) -> np.ndarray:
-    """int32 [N], or uint8 [N, K] where several labels may hold."""
+    """uint64 [N], which holds every one, or uint8 [N, K] where several labels may hold."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     whole = labels.dtype.kind in "iub"
@@ -96,7 +111,7 @@ def _flat(key: str, labels: np.ndarray) -> np.ndarray:
     if labels.ndim == 2 and labels.max(initial=0) > 1:
         problem = f"the labels '{key}' are {list(labels.shape)}, but not 0 and 1 only"
         raise UserError(WHERE, problem, "expected one number per picture, or a 0 or 1 per class")
-    return labels.astype(np.int32 if labels.ndim == 1 else np.uint8)
+    return labels.astype(np.uint64 if labels.ndim == 1 else np.uint8)
 
 
 def _demand_names(names: Sequence[str], count: int, exactly: bool, path: str) -> None:

@@ -159,6 +159,9 @@ def _reason(content: bytes) -> str:
             picture.load()
     except UnidentifiedImageError:
         return "no picture of a known format"
+    except Image.DecompressionBombError:
+        limit = f"{MAX_PIXELS // 10**6} million pixels"
+        return f"more than {limit}, a bomb? OPENCV_IO_MAX_IMAGE_PIXELS sets another limit"
     except Exception as error:
         return _said(error)
     return "damaged, or of a variant that OpenCV cannot decode"

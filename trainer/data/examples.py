@@ -6,11 +6,13 @@ N pictures, K classes.
 import array
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, overload
 
 import numpy as np
+
+from trainer.errors import UserError
 
 SIDES = ("train", "validation", "test")
 
@@ -178,6 +180,7 @@ class Arrays:
 
     path: str  # of the file or folder they came from
     blocks: dict[str, np.ndarray]
+    files: Mapping[str, str] = field(default_factory=dict)  # of each block, if `path` is a folder
 
     def _find(self, index: int) -> tuple[str, int]:
         for name, block in self.blocks.items():
@@ -204,8 +207,8 @@ class Arrays:
         return self.blocks[block][number]
 
     def stamp(self, index: int) -> tuple[int, int]:
-        """Of the file or folder."""
-        return stamp(self.path)
+        """Of the file that holds the block: that of its folder stays when it is written over."""
+        return stamp(self.files.get(self._find(index)[0], self.path))
 
 
 @dataclass(frozen=True)
@@ -239,7 +242,7 @@ def stamp(path: str) -> tuple[int, int]:
     """Size in bytes and time of change in ns of a file; (-1, -1) if there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no file can be called so
         return -1, -1
     return found.st_size, found.st_mtime_ns
 
@@ -247,6 +250,13 @@ def stamp(path: str) -> tuple[int, int]:
 def is_text(name: str) -> bool:
     """Whether a name is UTF-8; other bytes stand in it as surrogates."""
     return name == name.encode("utf-8", "ignore").decode()
+
+
+def demand_names(classes: Iterable[str]) -> None:
+    """Raises UserError for a name of several lines: `classes.txt` has one line for each."""
+    for name in classes:
+        if name and name.splitlines() != [name]:
+            raise UserError("data.source", f"the class {name!r} has a line break in its name")
 
 
 def side_of(name: str) -> str:

@@ -126,8 +126,8 @@ def _table(path: str) -> Csv:
     """
     table = Path(path).expanduser()
     header, rows = csv.head(table)
-    _demand_utf8("".join(header), f"the header of {path}")
-    cells = {name: [row.cells[n] for row in rows] for n, name in enumerate(header) if name}
+    _demand_utf8("".join(header), f"the header of {path}", "save it as CSV in UTF-8")
+    cells = {name: [row.cells[n].strip() for row in rows] for n, name in enumerate(header) if name}
     column, place = _paths(table, cells)
     source = Csv(kind="csv", path=path, column=column)
     source = source.model_copy(update={"label": _label(source, header, rows, cells)})
@@ -206,11 +206,14 @@ def _places(root: Path) -> Iterator[Path]:
 
 def _separated(source: Csv) -> Csv:
     """With the separator, if cells of the label column hold several labels: then a part of one cell
-    stands in another one too."""
+    stands in another one too; of a comma, as the whole cell, for "dog, black" and "dog, white" may
+    be names."""
     cells = csv.read(source).classes if source.label else ()
     for separator in SEPARATORS:
-        parts = [part.strip() for cell in cells for part in cell.split(separator)]
-        if len(cells) < len(parts) > len(set(parts)):  # else it may be part of a name
+        several = [cell for cell in cells if separator in cell]
+        parts = [part.strip() for cell in several for part in cell.split(separator)]
+        twice = separator != "," and len(parts) > len(set(parts))
+        if twice or not set(parts).isdisjoint(cells):  # else it may be part of a name
             return source.model_copy(update={"separator": separator})
     return source
 
@@ -239,10 +242,10 @@ def _folders(root: Path) -> list[Path]:
     return sorted(each for each in root.iterdir() if each.is_dir() and each.name[0] != ".")
 
 
-def _demand_utf8(text: str, what: str) -> None:
+def _demand_utf8(text: str, what: str, hint: str = "rename it") -> None:
     """Raises UserError for what no YAML file can name."""
     if text != text.encode("utf-8", "ignore").decode():
-        raise UserError(FOLDER, f"{what} is not UTF-8", "rename it")
+        raise UserError(FOLDER, f"{what} is not UTF-8", hint)
 
 
 def _few(names: Sequence[str]) -> str:

@@ -218,6 +218,11 @@ def _too_few(index: int, drawn: set[int], examples: Examples, unit_N: np.ndarray
     mine = np.flatnonzero(labels[:, index] if examples.multi_label else labels == index)
     if examples.sides is not None:
         mine = mine[examples.sides[mine] == TRAIN]
+    if examples.sides is None and not len(mine):
+        problem = f"class '{name}' has no picture that can be used"
+        raise UserError(
+            "data.source", problem, "the warnings above say why, or it is in quarantine"
+        )
     if len(drawn) < 2 or not len(mine):
         hint = "add pictures of the class or remove it from the other sides"
         raise UserError("data.source", f"class '{name}' has no training picture", hint)
@@ -254,7 +259,9 @@ def read(path: Path) -> list[tuple[str, str, str]]:
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             reader = csv.DictReader(file, restval="")
             found = [(row["path"], row["label"], row["split"]) for row in reader]
-    except (OSError, KeyError, csv.Error) as error:
+    except OSError as error:
+        raise UserError(str(path), f"cannot be read: {error.strerror}") from None
+    except (KeyError, csv.Error) as error:
         raise UserError(str(path), f"is no split of pictures: {error}") from None
     if not {side for _, _, side in found} <= set(SIDES):
         raise UserError(str(path), f"expected {', '.join(SIDES)} in the column split")

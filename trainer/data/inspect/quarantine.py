@@ -7,6 +7,7 @@ are the user's, and stay as they are.
 import csv
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from trainer import files
 from trainer.errors import UserError
@@ -22,10 +23,20 @@ def read(path: Path) -> list[dict[str, str]]:
             reader = csv.DictReader(file, restval="")
             if "path" not in (reader.fieldnames or ()):
                 raise ValueError(f"its columns are {', '.join(reader.fieldnames or ()) or 'none'}")
-            return [{key: cell for key, cell in row.items() if key} for row in reader]
+            return [_whole(row) for row in reader]
     except (OSError, ValueError, csv.Error) as error:
         problem = f"{path} is no list of pictures with a column path: {error}"
         raise UserError("data.quarantine", problem) from None
+
+
+def _whole(row: dict[Any, Any]) -> dict[str, str]:
+    """A row of DictReader; what a comma without quotes cut off the last cell is in it again."""
+    rest = row.pop(None, [])
+    if rest:
+        *_, last = row
+        last = "reason" if last == "path" else last
+        row[last] = ",".join([row[last], *rest] if row.get(last) else rest)
+    return row
 
 
 def reasons(path: Path) -> dict[str, str]:

@@ -5,7 +5,7 @@ import itertools
 import os
 import sys
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trainer.config.data import Csv
+from trainer.data.arrays import named
 from trainer.data.examples import (
     SIDE_WORDS,
     SIDES,
@@ -21,9 +22,8 @@ from trainer.data.examples import (
     Texts,
     is_text,
     multi_hot,
-    renamed,
 )
-from trainer.errors import UserError, suggestion
+from trainer.errors import UserError, received, suggestion
 
 WHERE = "data.source"
 
@@ -63,7 +63,7 @@ def read(source: Csv) -> Examples:
     header, sample = head(table)
     columns = find_columns(source, table, header, sample)
     root = table.parent / Path(source.folder).expanduser()
-    _demand_files(root, [row.cells[columns.path] for row in sample], table)
+    _demand_files(root, [row.cells[columns.path].strip() for row in sample], table)
     met = {header[number]: index for index, number in enumerate(columns.hot)}
     rows, labels, sides = array("q"), array("i"), array("b")
     groups: list[str] = []
@@ -77,17 +77,17 @@ def read(source: Csv) -> Examples:
             if columns.split is not None:
                 sides.append(_side(row, row.cells[columns.split]))
             if columns.group is not None:
-                groups.append(sys.intern(row.cells[columns.group]))
+                groups.append(sys.intern(row.cells[columns.group].strip()))
             yield _path(row, columns, seen)
 
     names = Texts(paths())
-    _demand_classes(table, list(met))
+    _demand_text(table, met)
     indices = np.array(labels, np.int32)
     if columns.hot or source.separator:
         indices = multi_hot(np.array(rows), indices, (len(names), len(met)))
     return Examples(
         Files(str(root), names),
-        *renamed(indices, tuple(met)),
+        *named(indices, tuple(met), str(table)),
         np.array(sides, np.int8) if columns.split is not None else None,
         Texts(groups) if columns.group is not None else None,
     )
@@ -113,10 +113,7 @@ def find_columns(source: Csv, table: Path, header: Sequence[str], sample: Sequen
         raise UserError(f"{WHERE}.column", problem, "name it: column: …")
     hot: tuple[int, ...] = ()
     if source.labels is not None:
-        unknown = [name for name in source.labels if name not in header]
-        if unknown:
-            problem = f"{table} has no column '{unknown[0]}'"
-            raise UserError(f"{WHERE}.labels", problem, suggestion(unknown[0], header))
+        _demand_columns(source.labels, table, header)
         hot, label = tuple(list(header).index(name) for name in source.labels), None
     elif label is None:
         hot = tuple(
@@ -127,9 +124,24 @@ def find_columns(source: Csv, table: Path, header: Sequence[str], sample: Sequen
             and _is_hot([row.cells[number].strip().lower() for row in sample])
         )
     if label is None and len(hot) < 2:
-        problem = f"{table} has no label column and no 0/1 columns: {', '.join(header)}"
+        found = f"only one 0/1 column, '{header[hot[0]]}'" if hot else "no 0/1 columns"
+        problem = f"{table} has no label column and {found}: {', '.join(header)}"
         raise UserError(f"{WHERE}.label", problem, "name it: label: …, or labels: […, …]")
     return Columns(path, label, hot, split, group)
+
+
+def _demand_columns(names: Sequence[str], table: Path, header: Sequence[str]) -> None:
+    """Raises UserError unless these are two columns or more, and there."""
+    for name in names:
+        if name not in header:
+            problem = f"{table} has no column '{name}'"
+            raise UserError(f"{WHERE}.labels", problem, suggestion(name, header))
+        if names.count(name) > 1:
+            raise UserError(f"{WHERE}.labels", f"'{name}' stands there twice", "remove one")
+    if len(names) < 2:
+        problem = f"expected two 0/1 columns or more, received {received(names)}"
+        hint = "where a picture has one class, name the column of it: label: …"
+        raise UserError(f"{WHERE}.labels", problem, hint)
 
 
 @contextmanager
@@ -139,6 +151,9 @@ def _opened(table: Path) -> Iterator[Iterator[tuple[int, list[str]]]]:
     try:
         with table.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             first = file.readline()
+            if "\0" in first:  # UTF-16, or no text at all
+                problem = f"{table} is no CSV table in UTF-8"
+                raise UserError(f"{WHERE}.path", problem, "save it as one")
             file.seek(0)
             delimiter = max(",;\t", key=first.count)
             reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
@@ -182,8 +197,8 @@ def _is_hot(cells: Sequence[str]) -> bool:
 
 def _path(row: Row, columns: Columns, seen: set[str]) -> str:
     """The path of a row, which joins those that were seen."""
-    path = row.cells[columns.path]
-    if not path.strip():
+    path = row.cells[columns.path].strip()
+    if not path:
         raise UserError(f"{WHERE}.column", "no path", "fill it or remove the row", row.place)
     if path in seen:
         problem = f"{path} stands here for the second time"
@@ -225,11 +240,8 @@ def _side(row: Row, cell: str) -> int:
     return SIDES.index(side)
 
 
-def _demand_classes(table: Path, classes: Sequence[str]) -> None:
-    """Raises UserError for fewer than two, and for names that are no text."""
-    if len(classes) < 2:
-        listed = f"{len(classes)} class{'es' * (len(classes) != 1)} ({', '.join(classes)})"
-        raise UserError(WHERE, f"{table} has {listed}", "a classifier needs two")
+def _demand_text(table: Path, classes: Iterable[str]) -> None:
+    """Raises UserError for names that are no text."""
     for name in classes:
         if not is_text(name):
             problem = f"{table} is not UTF-8: a class is called {os.fsencode(name)!r}"

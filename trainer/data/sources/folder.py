@@ -9,7 +9,7 @@ import numpy as np
 
 from trainer import terminal
 from trainer.config.data import Folder
-from trainer.data.examples import SIDES, Examples, Files, Texts, is_text, renamed
+from trainer.data.examples import SIDES, Examples, Files, Texts, demand_names, is_text, renamed
 from trainer.errors import UserError
 
 SUFFIXES = (
@@ -67,6 +67,8 @@ def layout(
                 labels.append(first.setdefault(name, len(first)))
                 sides.append(SIDES.index(side or SIDES[0]))
                 yield path[len(prefix) :]
+            if first:
+                _warn_loose(base, suffixes, what)
 
     prefix = "" if root == Path() else os.path.join(root, "")  # noqa: PTH118 (ends in a separator)
     try:
@@ -74,6 +76,19 @@ def layout(
     except OSError as error:
         raise UserError(WHERE, f"{error.filename} cannot be read: {error.strerror}") from None
     return roots, found, labels, sides, list(first)
+
+
+def _warn_loose(base: Path, suffixes: tuple[str, ...], what: str) -> None:
+    loose = sorted(
+        entry.name
+        for entry in os.scandir(base)
+        if entry.name.lower().endswith(suffixes) and entry.is_file() and entry.name[0] != "."
+    )
+    if loose:
+        terminal.warn(
+            f"{len(loose)} {what} beside the class folders of {base} are of no class and left out, "
+            f"such as {loose[0]}"
+        )
 
 
 def below(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[str]:
@@ -121,8 +136,7 @@ def _folders(root: Path) -> list[Path]:
 def _files(root: Path, suffixes: tuple[str, ...], what: str) -> Iterator[tuple[str, str]]:
     """(class, path) of every file below the class folders of `root`."""
     for folder in _folders(root):
-        if len(folder.name.splitlines()) > 1:
-            raise UserError(WHERE, f"the class {folder.name!r} has a line break in its name")
+        demand_names([folder.name])
         if not is_text(folder.name):
             problem = f"the class {os.fsencode(folder.name)!r} has a name that is not UTF-8"
             raise UserError(WHERE, problem, "rename the folder")

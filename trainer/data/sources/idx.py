@@ -27,15 +27,18 @@ def read(source: Idx) -> Examples:
     Raises: UserError for a missing folder, a file that breaks off, or images without labels.
     """
     root = existing(source.path)
-    found = {
-        path.name.removesuffix(".gz"): _array(path)
+    files = {
+        path.name.removesuffix(".gz"): path
         for path in sorted(root.iterdir())
         if "idx" in path.name and path.is_file() and not path.name.startswith(".")
     }
-    if not found:
+    if not files:
         hint = "expected files such as train-images-idx3-ubyte.gz"
         raise UserError(WHERE, f"no idx files in {root}", hint)
-    return combined(found, source.classes, str(root))
+    arrays = {key: _array(path) for key, path in files.items()}
+    return combined(
+        arrays, source.classes, str(root), {key: str(path) for key, path in files.items()}
+    )
 
 
 def _array(path: Path) -> np.ndarray:

@@ -13,6 +13,7 @@ from trainer.data.sources.folder import WHERE
 from trainer.errors import UserError
 
 HINT = "numpy.savez_compressed(path, images=…, labels=…) writes one"
+MAGIC = (b"PK", b"\x93NUMPY")  # numpy takes any other file for a pickle, and tells how to load it
 
 
 def read(source: Npz) -> Examples:
@@ -26,14 +27,19 @@ def read(source: Npz) -> Examples:
     if not archives:
         raise UserError(WHERE, f"no npz files in {path}", HINT)
     found: dict[str, np.ndarray] = {}
+    files: dict[str, str] = {}
     for archive in archives:
         for key, array in _arrays(archive).items():
-            found[key if len(archives) == 1 else f"{archive.stem} {key}"] = array
-    return combined(found, source.classes, str(path))
+            name = key if len(archives) == 1 else f"{archive.stem} {key}"
+            found[name], files[name] = array, str(archive)
+    return combined(found, source.classes, str(path), files)
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
+        with path.open("rb") as file:
+            if not file.read(6).startswith(MAGIC):
+                raise UserError(WHERE, f"{path} is no npz archive", HINT)
         with np.load(path, allow_pickle=False) as archive:
             return dict(archive)
     except FileNotFoundError:

@@ -6,6 +6,7 @@ steps over the images, so that it costs by the record and not by the byte. No in
 """
 
 import glob
+import itertools
 import mmap
 import os
 from array import array
@@ -143,8 +144,14 @@ def _shards(path: Path) -> tuple[Path, list[str]]:
         what = f"no files called *.tfrecord in {path}" if path.is_dir() else f"no such file: {path}"
         hint = f"the path is relative to the working directory, {Path.cwd()}"
         raise UserError(f"{WHERE}.path", what, hint)
-    root = path if path.is_dir() else Path(os.path.commonpath([each.parent for each in found]))
+    root = path if path.is_dir() else path.parent if path.is_file() else _fixed(path)
     return root, sorted(each.relative_to(root).as_posix() for each in found)
+
+
+def _fixed(pattern: Path) -> Path:
+    """The folders of a pattern before its first wildcard: what is found cannot move them, so the
+    names of records stay when shards are added."""
+    return Path(*itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts))
 
 
 def _gather(source: Tfrecord, path: Path, index: Index) -> None:

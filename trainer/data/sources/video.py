@@ -89,10 +89,12 @@ def _facts(video: Path, every: int) -> dict[str, int]:
 
 
 def _kept(folder: Path, facts: dict[str, int]) -> list[str] | None:
-    """The names of the frames in this folder, if they are still those of the video."""
+    """The names of the frames in this folder, if they are there and still those of the video."""
     try:
         noted = json.loads((folder / MARKER).read_text())
-        return noted["frames"] if noted["facts"] == facts else None
+        there = {each.name for each in folder.iterdir()}
+        whole = noted["facts"] == facts and there.issuperset(noted["frames"])
+        return noted["frames"] if whole else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -28,6 +28,9 @@ format: .venv/installed
 
 benchmark: .venv/installed
 	.venv/bin/python benchmarks/loop.py
+	.venv/bin/python benchmarks/inspection.py
+	.venv/bin/python benchmarks/listing.py
+	.venv/bin/python benchmarks/first_batch.py
 
 clean:
 	rm -rf .venv

@@ -143,9 +143,20 @@ def _examples(finding: Mapping[str, Any]) -> Iterator[str]:
             yield f"{row['path']}: {row['why']}" if "why" in row else row["path"]
         else:
             more = f" and {len(row) - 2:,} more" if len(row) > 2 else ""
-            yield ", ".join(f"{each['path']} ({each['side']})" for each in row[:2]) + more
+            yield ", ".join(_shown(row)) + more
     if len(rows) > EXAMPLES:
         yield f"and {len(rows) - EXAMPLES:,} more"
+
+
+def _shown(group: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Two pictures of a group with their sides; two with different labels, if there are such."""
+    others = [each for each in group[1:] if each["labels"] != group[0]["labels"]]
+    if not others:
+        return [f"{each['path']} ({each['side']})" for each in group[:2]]
+    return [
+        f"{each['path']} ({' and '.join(each['labels']) or 'no label'}, {each['side']})"
+        for each in (group[0], others[0])
+    ]
 
 
 def _say_where(report: Mapping[str, Any], page: Path, out: Path | None) -> None:

@@ -417,6 +417,7 @@ def _grey(look: Look) -> Iterator[Finding]:
 def _copies(look: Look) -> Iterator[Finding]:
     """Groups of duplicates: copies only, look-alikes, and long sequences of these."""
     told = [*conflicts(look.examples, look.pairs, look.copied_N), *_mixed(look)]
+    told += [each for each in look.groups if (look.side_N[each] == LEFT_OUT).any()]  # by _apart
     settled = {int(each[0]) for each in told}
     exact: list[np.ndarray] = []
     near: list[np.ndarray] = []

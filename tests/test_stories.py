@@ -195,15 +195,8 @@ def test_best_goes_up_for_a_metric_and_down_for_a_loss(small: Path, trainer: Tra
 
 
 def test_ctrl_c_ends_a_real_process_cleanly(small: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "trainer",
-        "fit",
-        str(small),
-        "--set",
-        "training.epochs=100000",
-    ]
+    options = ["--set", "training.epochs=100000"]
+    command = [sys.executable, "-X", "faulthandler", "-m", "trainer", "fit", str(small), *options]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -212,7 +205,11 @@ def test_ctrl_c_ends_a_real_process_cleanly(small: Path) -> None:
         while not last.exists() and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        try:
+            out, err = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)  # the stacks of all threads go to standard error
+            pytest.fail(process.communicate()[1])
     assert process.returncode == 130, err
     assert err.startswith("error: stopped; runs/small/")
     assert err.endswith("Go on with the same command and --resume\n")

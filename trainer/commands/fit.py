@@ -15,7 +15,7 @@ from trainer.config import Config
 from trainer.config.load import load
 from trainer.data import pipeline, split
 from trainer.errors import Interrupted, UserError
-from trainer.training import checkpoint, display, hardware, loop, objective
+from trainer.training import checkpoint, display, hardware, interrupt, loop, objective
 
 # May differ after a resume, as may export; the run has its pictures, so quarantine says nothing.
 FREE = ("training.epochs", "training.callbacks", "runs", "data.quarantine", "data.source.path")
@@ -74,6 +74,7 @@ def _train(
             display.display(names, training.epochs, job.steps, data.batch_size, state.epoch)
         )
         stack.enter_context(pipeline.reported(faults))
+        heed = stack.enter_context(interrupt.heeded())
         loop.train(
             job.model,
             job.objective,
@@ -87,6 +88,7 @@ def _train(
                 *job.callbacks,
                 keras.callbacks.TensorBoard(this.tensorboard),
                 keeper,
+                heed,
                 keras.callbacks.LambdaCallback(
                     on_epoch_end=lambda *_: runs.write_history(
                         this, keeper.state.history, [*names, "images_per_second"]

@@ -13,6 +13,7 @@ from trainer.config.load import load
 from trainer.data import split
 from trainer.data.examples import Examples, demand_names
 from trainer.data.inspect import duplicates, quarantine, survey
+from trainer.data.inspect.look import same_labels
 from trainer.errors import UserError
 from trainer.parts import part
 
@@ -81,7 +82,8 @@ def gather(config: Config) -> Gathered:
         found = survey.survey(examples.pictures, runs.surveyed(config))
         _warn_unreadable(examples, {i: why for i, why in found.reasons.items() if not out[i]})
         out |= ~found.records["readable"]
-    sides, apart = divide(config, examples, out, found)
+    sides, apart, pairs = divide(config, examples, out, found)
+    _warn_conflicts(examples, pairs)
     _warn_apart(examples, apart)
     for side, name in split.gaps(sides):
         terminal.warn(f"no {side} picture of class '{name}', so its {side} figures say nothing")
@@ -90,9 +92,9 @@ def gather(config: Config) -> Gathered:
 
 def divide(
     config: Config, examples: Examples, out: np.ndarray, found: survey.Survey | None
-) -> tuple[split.Sides, np.ndarray]:
-    """The sides of the pictures that are not `out` (bool [N]), and the indices of those left out
-    because a duplicate is on another side.
+) -> tuple[split.Sides, np.ndarray, duplicates.Pairs]:
+    """The sides of the pictures that are not `out` (bool [N]), the indices of those left out
+    because a duplicate is on another side, and the duplicates.
 
     Args:
         found: of all N; None where duplicates are ignored.
@@ -108,9 +110,17 @@ def divide(
     if found is not None:
         records = found.records[rest]
         alike = split.Alike(records["content"], duplicates.find(records, usable.group_numbers()))
-        _warn_conflicts(usable, alike.pairs)
     sides, apart = split.split(usable, config.data.split, config.seed, alike, _kept(config, usable))
-    return sides, rest[apart]
+    first, second, exact = alike.pairs
+    return sides, rest[apart], duplicates.Pairs(rest[first], rest[second], exact)
+
+
+def listing(config: Config) -> Path | None:
+    """The quarantine list, which need not be there; None where the config wants none."""
+    given = config.data.quarantine
+    if given == "none":
+        return None
+    return runs.quarantine(config) if given == "auto" else Path(given)
 
 
 def _warn_unreadable(examples: Examples, reasons: dict[int, str]) -> None:
@@ -124,8 +134,7 @@ def _warn_unreadable(examples: Examples, reasons: dict[int, str]) -> None:
 def _warn_conflicts(examples: Examples, pairs: duplicates.Pairs) -> None:
     """Equal pictures with different labels."""
     first, second = pairs.first[pairs.exact], pairs.second[pairs.exact]
-    different = examples.labels[first] != examples.labels[second]
-    wrong = np.flatnonzero(different.any(axis=1) if different.ndim == 2 else different)
+    wrong = np.flatnonzero(~same_labels(examples, first, second))
     if len(wrong):
         name = examples.pictures.name
         one, other = name(int(first[wrong[0]])), name(int(second[wrong[0]]))
@@ -146,9 +155,8 @@ def _warn_apart(examples: Examples, apart: np.ndarray) -> None:
 
 def _quarantined(config: Config, examples: Examples) -> dict[int, str]:
     """The pictures in the quarantine list, with the reason there."""
-    given = config.data.quarantine
-    path = runs.quarantine(config) if given == "auto" else Path(given)
-    if given == "none" or (given == "auto" and not path.exists()):
+    path = listing(config)
+    if path is None or (config.data.quarantine == "auto" and not path.exists()):
         return {}
     listed = quarantine.reasons(path)
     found = {

@@ -10,11 +10,11 @@ import numpy as np
 
 from trainer import files, terminal
 from trainer import run as runs
-from trainer.commands._gather import divide, read
+from trainer.commands._gather import divide, listing, read
 from trainer.config import Config
 from trainer.data.examples import Examples
 from trainer.data.inspect import duplicates, findings, gallery, quarantine, survey
-from trainer.data.inspect.checks import LEFT_OUT, some
+from trainer.data.inspect.look import LEFT_OUT, some
 from trainer.errors import UserError
 
 WIDTH = 79  # columns of the text
@@ -25,7 +25,7 @@ STYLES = {"problem": "bold red", "warning": "bold yellow", "note": "bold"}
 
 def run(config: Config, out: Path | None) -> None:
     """Reports on the terminal, as a page, and to `out` as JSON; renews the quarantine list."""
-    page, listing = runs.inspection(config), _listing(config)
+    page, listed = runs.inspection(config), listing(config)
     files.demand_writable(page, "runs")
     if out:
         files.demand_writable(out, "--json")
@@ -33,11 +33,11 @@ def run(config: Config, out: Path | None) -> None:
     found = survey.survey(examples.pictures, runs.surveyed(config))
     pairs = duplicates.find(found.records, examples.group_numbers())
     ours = findings.to_quarantine(examples, found, pairs)
-    left_out = quarantine.renew(listing, ours) if listing else {}
+    left_out = quarantine.renew(listed, ours) if listed else {}
     side_N, stopped = _sides(config, examples, found, left_out)
     report = findings.findings(examples, found, pairs, config.data, side_N, stopped)
     report |= {"name": config.name, "source": config.data.source.model_dump(mode="json")}
-    report["quarantine"] = {"file": str(listing) if listing else None, "pictures": left_out}
+    report["quarantine"] = {"file": str(listed) if listed else None, "pictures": left_out}
     _show(report)
     with terminal.silenced():  # libpng and libjpeg talk about broken files
         html = gallery.page(
@@ -47,14 +47,6 @@ def run(config: Config, out: Path | None) -> None:
     if out:
         files.write_text(out, json.dumps(report, indent=2, sort_keys=True) + "\n")
     _say_where(report, page, out)
-
-
-def _listing(config: Config) -> Path | None:
-    """The quarantine list; None where the config wants none."""
-    given = config.data.quarantine
-    if given == "none":
-        return None
-    return runs.quarantine(config) if given == "auto" else Path(given)
 
 
 def _sides(
@@ -67,7 +59,7 @@ def _sides(
     together = config.data.split.duplicates == "together"
     side_N = np.full(len(examples), LEFT_OUT, np.int8)
     try:
-        sides, _ = divide(config, examples, out, found if together else None)
+        sides, *_ = divide(config, examples, out, found if together else None)
     except UserError as error:
         return side_N, [error]
     for number, side in enumerate(sides):

@@ -1,32 +1,31 @@
-"""The checks of `data inspect`: each looks at one thing and says what it means and what to do.
+"""The checks of `data inspect`: each looks at one thing and says what it means and what to do."""
 
-A finding is a dictionary: kind, severity, title, meaning, advice, and the pictures, in groups where
-they belong together.
-
-N pictures, P pairs.
-"""
-
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer.config.data import Data
-from trainer.data.examples import SIDES, Examples
-from trainer.data.inspect.duplicates import Pairs, groups
-from trainer.data.inspect.survey import PIXELS, Survey
+from trainer.data.examples import SIDES
+from trainer.data.inspect.look import (
+    LEFT_OUT,
+    Finding,
+    Look,
+    conflicts,
+    finding,
+    flat,
+    same_labels,
+    some,
+)
+from trainer.data.inspect.survey import PIXELS
 from trainer.errors import UserError
 
 PROBLEM, WARNING, NOTE = SEVERITIES = ("problem", "warning", "note")
-LEFT_OUT = -1  # instead of an index in SIDES
 
 IMBALANCE = 3  # largest class / smallest class
 FEW = 20  # pictures of a class
 TINY = 32  # pixels; of arrays it is the usual size
 SHAPE = 1.5  # times another aspect ratio than the network's
 SEQUENCE = 10  # pictures of one group
-FLAT = 1  # standard deviation of the grey values; below it there is nothing to see
 
 # Pillow's names of formats -> suffixes that files of the format have.
 SUFFIXES = {
@@ -43,107 +42,6 @@ SUFFIXES = {
 }
 KNOWN = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 
-Finding = dict[str, Any]
-
-
-class Look(NamedTuple):
-    """What the checks look at; indices are those of the examples."""
-
-    examples: Examples
-    records: np.ndarray  # [N] of survey.RECORD
-    reasons: dict[int, str]  # why pictures cannot be read
-    pairs: Pairs
-    spec: Data
-    side_N: np.ndarray  # int8, index in SIDES or LEFT_OUT
-    readable: np.ndarray  # indices
-    usable: np.ndarray  # indices of what is on a side, or else of what can be read
-    copied_N: np.ndarray  # the smallest index among the exact copies of each picture
-    groups: list[np.ndarray]  # indices of duplicates, at least two, the largest group first
-
-
-def look(examples: Examples, found: Survey, pairs: Pairs, spec: Data, side_N: np.ndarray) -> Look:
-    """Brings together what the checks need; arguments as in `findings.findings`."""
-    readable = np.flatnonzero(found.records["readable"])
-    usable = np.flatnonzero(side_N != LEFT_OUT)
-    return Look(
-        examples, found.records, found.reasons, pairs, spec, side_N, readable,
-        usable if len(usable) else readable,
-        copies(len(examples), pairs),
-        _members(groups(len(examples), (pairs.first, pairs.second))),
-    )  # fmt: skip
-
-
-def copies(count: int, pairs: Pairs) -> np.ndarray:
-    """int64 [N]: the smallest index among the exact copies of each picture."""
-    return groups(count, (pairs.first[pairs.exact], pairs.second[pairs.exact]))
-
-
-def conflicts(examples: Examples, pairs: Pairs, copied_N: np.ndarray) -> list[np.ndarray]:
-    """Indices of exact copies that do not all have the same labels, in groups."""
-    first, second = pairs.first[pairs.exact], pairs.second[pairs.exact]
-    bad = np.unique(copied_N[first[~same_labels(examples, first, second)]])
-    return [np.flatnonzero(copied_N == leader) for leader in bad]
-
-
-def flat(records: np.ndarray) -> np.ndarray:
-    """Indices of readable pictures of one colour."""
-    return np.flatnonzero(records["readable"] & (records["spread"] < FLAT))
-
-
-def same_labels(examples: Examples, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """bool [P]: whether the pictures at P pairs of indices have the same labels."""
-    equal = examples.labels[first] == examples.labels[second]
-    return equal.all(axis=1) if equal.ndim == 2 else equal
-
-
-def some(count: int, one: str, many: str) -> str:
-    """`1 picture is`, `2,520 pictures are`."""
-    return f"{count:,} {one if count == 1 else many}"
-
-
-def _members(group_N: np.ndarray) -> list[np.ndarray]:
-    order = np.argsort(group_N, kind="stable")
-    starts = np.flatnonzero(np.diff(group_N[order], prepend=-1))
-    members = [each for each in np.split(order, starts[1:]) if len(each) > 1]
-    return sorted(members, key=lambda each: (-len(each), each[0]))
-
-
-def _picture(look: Look, index: int, why: str = "") -> dict[str, Any]:
-    """As reports show it."""
-    side, record = int(look.side_N[index]), look.records[index]
-    shown = {
-        "index": index,
-        "path": look.examples.pictures.name(index),
-        "labels": look.examples.names_of(index),
-        "side": SIDES[side] if side >= 0 else "left out",
-        "height": int(record["height"]),
-        "width": int(record["width"]),
-    }
-    return shown | ({"why": why} if why else {})
-
-
-def _finding(
-    look: Look | None,
-    kind: str,
-    severity: str,
-    title: str,
-    meaning: str,
-    advice: str,
-    pictures: Mapping[int, str] | np.ndarray | None = None,
-    grouped: Sequence[np.ndarray] | None = None,
-) -> Finding:
-    """One finding; its pictures as indices, with reasons or without, or in groups."""
-    found: Finding = {"kind": kind, "severity": severity, "title": title}
-    found |= {"meaning": meaning, "advice": advice}
-    if look is not None and pictures is not None:
-        listed = pictures.items() if isinstance(pictures, Mapping) else ((i, "") for i in pictures)
-        found["pictures"] = [_picture(look, int(index), why) for index, why in listed]
-    if look is not None and grouped is not None:
-        found["groups"] = [
-            [_picture(look, index) for index in members.tolist()] for members in grouped
-        ]
-    return found
-
 
 def _until_then(look: Look) -> str:
     """What the quarantine list does about it."""
@@ -155,7 +53,7 @@ def _until_then(look: Look) -> str:
 def stopped(errors: Sequence[UserError]) -> Iterator[Finding]:
     """What keeps `fit` from splitting the pictures."""
     for error in errors:
-        yield _finding(
+        yield finding(
             None, "stopped", PROBLEM, "the pictures cannot be split",
             f"fit would stop: {error.problem}.", f"{error.hint or 'change the data'}.".capitalize(),
         )  # fmt: skip
@@ -164,7 +62,7 @@ def stopped(errors: Sequence[UserError]) -> Iterator[Finding]:
 def _unreadable(look: Look) -> Iterator[Finding]:
     reasons = dict(sorted(look.reasons.items()))
     if reasons:
-        yield _finding(
+        yield finding(
             look, "unreadable", PROBLEM,
             some(len(reasons), "picture cannot be read", "pictures cannot be read"),
             "Training and evaluation go on without what cannot be read.",
@@ -176,7 +74,7 @@ def _unreadable(look: Look) -> Iterator[Finding]:
 def _conflicting(look: Look) -> Iterator[Finding]:
     found = conflicts(look.examples, look.pairs, look.copied_N)
     if found:
-        yield _finding(
+        yield finding(
             look, "conflicting_labels", PROBLEM,
             some(len(found), "picture is there twice or more, with different labels",
                  "pictures are there twice or more, with different labels"),
@@ -197,7 +95,7 @@ def _leaks(look: Look) -> Iterator[Finding]:
         evaluated = np.unique(np.concatenate([
             look.pairs.first[across & (one > other)], look.pairs.second[across & (other > one)],
         ]))  # fmt: skip
-        yield _finding(
+        yield finding(
             look, "leak", PROBLEM,
             some(len(evaluated), "validation or test picture has a duplicate on another side",
                  "validation or test pictures have a duplicate on another side"),
@@ -226,7 +124,7 @@ def _apart(look: Look) -> Iterator[Finding]:
             side = SIDES[look.side_N[other]]
             because[index] = f"like {look.examples.pictures.name(other)} in {side}"
     if because:
-        yield _finding(
+        yield finding(
             look, "kept_apart", WARNING,
             some(len(because), "picture is left out, because a duplicate is on another side",
                  "pictures are left out, because a duplicate is on another side"),
@@ -245,7 +143,7 @@ def _gaps(look: Look) -> Iterator[Finding]:
         empty = [side for side, count in counts.items() if count.any() and not count[index]]
         if empty:
             sides = " and ".join(empty)
-            yield _finding(
+            yield finding(
                 None, "gap", WARNING, f"no {sides} picture of class '{name}'",
                 f"Its {sides} figures will say nothing.",
                 "Add pictures of the class, or of that side.",
@@ -277,7 +175,7 @@ def _imbalance(look: Look) -> Iterator[Finding]:
             "Write class_weights: balanced or sampling: balanced under data, and read the F1 "
             "per class rather than the accuracy."
         )
-    yield _finding(
+    yield finding(
         None, "imbalance", severity,
         f"'{names[most]}' has {ratio:.1f} times the pictures of '{names[least]}': "
         f"{counts[most]:,} and {counts[least]:,}",
@@ -291,7 +189,7 @@ def _few(look: Look) -> Iterator[Finding]:
     if small:
         listed = ", ".join(f"{look.examples.classes[i]} {counts[i]}" for i in small[:5])
         rest = f" and {len(small) - 5} more" if len(small) > 5 else ""
-        found = _finding(
+        found = finding(
             None, "few_pictures", WARNING,
             some(len(small), "class has", "classes have") + f" fewer than {FEW} pictures: "
             f"{listed}{rest}",
@@ -313,7 +211,7 @@ def _mixed(look: Look) -> list[np.ndarray]:
 def _other_labels(look: Look) -> Iterator[Finding]:
     mixed = _mixed(look)
     if mixed:
-        yield _finding(
+        yield finding(
             look, "alike_with_other_labels", WARNING,
             some(len(mixed), "group", "groups") + " of near duplicates with different labels",
             "Either a label is wrong, or the difference is too fine to show in a small picture.",
@@ -330,7 +228,7 @@ def _misnamed(look: Look) -> Iterator[Finding]:
         if suffix in KNOWN and suffix not in SUFFIXES[kind]:
             wrong[int(index)] = f"is {kind}"
     if wrong:
-        yield _finding(
+        yield finding(
             look, "wrong_suffix", WARNING,
             some(len(wrong), "file is of another format than its name says",
                  "files are of another format than their names say"),
@@ -343,7 +241,7 @@ def _misnamed(look: Look) -> Iterator[Finding]:
 def _constant(look: Look) -> Iterator[Finding]:
     found = flat(look.records)
     if len(found):
-        yield _finding(
+        yield finding(
             look, "one_colour", WARNING,
             some(len(found), "picture shows", "pictures show") + " one colour only",
             "There is nothing to learn from: often a placeholder, or a broken export.",
@@ -366,7 +264,7 @@ def _small(look: Look) -> Iterator[Finding]:
             f"Most pictures are like that: image_size: [{int(np.median(h))}, {int(np.median(w))}] "
             "loses nothing and trains faster."
         )
-    yield _finding(
+    yield finding(
         look, "small", WARNING,
         some(int(small.sum()), "picture is", "pictures are")
         + f" small: less than half of {height} × {width} in both sides, or below {TINY} pixels",
@@ -396,7 +294,7 @@ def _shape(look: Look) -> Iterator[Finding]:
         size = [max(1, round(width / middle)), width]
     else:
         size = [height, max(1, round(height * middle))]
-    yield _finding(
+    yield finding(
         None, "other_shape", WARNING,
         some(int(far.sum()), "picture has", "pictures have")
         + f" another shape than {height} × {width}, by more than a half",
@@ -407,7 +305,7 @@ def _shape(look: Look) -> Iterator[Finding]:
 
 def _grey(look: Look) -> Iterator[Finding]:
     if look.spec.channels == 3 and len(look.readable) and look.records["grey"][look.readable].all():
-        yield _finding(
+        yield finding(
             None, "grey", NOTE, "no picture has colour",
             "Three equal channels cost time and tell nothing more than one.",
             "Write channels: 1 under data, unless a pretrained network wants three.",
@@ -433,7 +331,7 @@ def _copies(look: Look) -> Iterator[Finding]:
         together = "With split: {duplicates: ignore} they may be on two sides."
     if long:
         count = sum(len(each) for each in long)
-        yield _finding(
+        yield finding(
             look, "sequences", WARNING,
             some(count, "picture belongs", "pictures belong") + " to "
             + some(len(long), "long series", "long series") + " of near duplicates, up to "
@@ -444,7 +342,7 @@ def _copies(look: Look) -> Iterator[Finding]:
             grouped=long,
         )  # fmt: skip
     if near:
-        yield _finding(
+        yield finding(
             look, "near_duplicates", NOTE,
             some(sum(len(each) for each in near), "picture resembles", "pictures resemble")
             + " another one closely, in " + some(len(near), "group", "groups"),
@@ -453,7 +351,7 @@ def _copies(look: Look) -> Iterator[Finding]:
             grouped=near,
         )  # fmt: skip
     if exact:
-        yield _finding(
+        yield finding(
             look, "copies", NOTE,
             some(sum(len(each) - 1 for each in exact), "picture is a copy", "pictures are copies")
             + " of another one, in " + some(len(exact), "group", "groups"),
@@ -467,7 +365,7 @@ def _unlabelled(look: Look) -> Iterator[Finding]:
     labels = look.examples.labels
     empty = np.flatnonzero(labels.sum(axis=1) == 0) if labels.ndim == 2 else labels[:0]
     if len(empty):
-        yield _finding(
+        yield finding(
             look, "no_label", NOTE,
             some(len(empty), "picture has", "pictures have") + " no label at all",
             "They are examples of nothing, and teach the network to say so.",
@@ -509,7 +407,7 @@ def _traits(look: Look) -> Iterator[Finding]:
         has = look.readable[look.records[field][look.readable] > least.get(field, 0)]
         if len(has):
             title = f"{some(len(has), *verb)} {what}"
-            yield _finding(look, kind, NOTE, title, meaning, advice, has)
+            yield finding(look, kind, NOTE, title, meaning, advice, has)
 
 
 CHECKS: tuple[Callable[[Look], Iterator[Finding]], ...] = (

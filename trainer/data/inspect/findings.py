@@ -13,8 +13,9 @@ import numpy as np
 from trainer.config.data import Data
 from trainer.data.examples import SIDES, Examples
 from trainer.data.inspect import checks
-from trainer.data.inspect.checks import LEFT_OUT, SEVERITIES, Look
+from trainer.data.inspect.checks import SEVERITIES
 from trainer.data.inspect.duplicates import Pairs
+from trainer.data.inspect.look import LEFT_OUT, Look, conflicts, copies, flat, looked_at
 from trainer.data.inspect.survey import Survey
 from trainer.errors import UserError
 
@@ -34,7 +35,7 @@ def findings(
         side_N: int8, index in SIDES of where `fit` puts each picture, or LEFT_OUT.
         stopped: what keeps `fit` from splitting the pictures, if anything does.
     """
-    look = checks.look(examples, found, pairs, spec, side_N)
+    look = looked_at(examples, found, pairs, spec, side_N)
     every = [*checks.stopped(stopped), *(each for check in checks.CHECKS for each in check(look))]
     return {
         "pictures": len(examples),
@@ -54,9 +55,9 @@ def to_quarantine(examples: Examples, found: Survey, pairs: Pairs) -> dict[str, 
     those of one colour, and exact copies with different labels (all of them)."""
     name = examples.pictures.name
     why = {index: f"cannot be read: {reason}" for index, reason in found.reasons.items()}
-    why |= dict.fromkeys(checks.flat(found.records).tolist(), "one colour only")
-    copied_N = checks.copies(len(examples), pairs)
-    for members in checks.conflicts(examples, pairs, copied_N):
+    why |= dict.fromkeys(flat(found.records).tolist(), "one colour only")
+    copied_N = copies(len(examples), pairs)
+    for members in conflicts(examples, pairs, copied_N):
         for index in members.tolist():
             mine = examples.names_of(index)
             other = next(each for each in members.tolist() if examples.names_of(each) != mine)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from trainer.config.data import Data
-from trainer.data import augment, pipeline, split
+from trainer.data import augment, pipeline, split, split_file
 from trainer.data.examples import Chosen, Examples, Files, Texts
 
 FILES, REPEATS = 1000, 5
@@ -59,7 +59,7 @@ def main() -> None:
             alike = split.by_name(examples)
             sides, _ = split.split(examples, spec.split, 1, alike)
             drawn = time.perf_counter()
-            split.write(sides, Path(place) / "split.csv")
+            split_file.write(sides, Path(place) / "split.csv")
             written = time.perf_counter()
             first_batch(sides.train, spec)  # TensorFlow's own first call
             batch = statistics.median(first_batch(sides.train, spec) for _ in range(REPEATS))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trainer.config.data import Split
-from trainer.data import split
+from trainer.data import split, split_file
 from trainer.data.examples import SIDES, Chosen, Examples, Files, Texts
 from trainer.data.inspect.duplicates import Pairs
 from trainer.errors import UserError
@@ -41,7 +41,7 @@ def sides_of(
 ) -> dict[str, str]:
     """name -> side, `out` for what is left out."""
     sides, out = split.split(every, spec or Split(), seed, alike(every, *pairs), **options)
-    found = {name: side for name, _, side in split.rows(sides)}
+    found = {name: side for name, _, side in split_file.rows(sides)}
     return found | {every.pictures.name(index): "out" for index in out}
 
 
@@ -192,14 +192,14 @@ def test_gaps_name_the_classes_that_a_side_lacks() -> None:
 def test_the_written_split_reads_as_it_was(tmp_path: Path) -> None:
     every = examples({"a": 9, 'b,"ü': 5})
     sides, _ = split.split(every, Split(), 1, alike(every))
-    split.write(sides, tmp_path / "split.csv")
-    assert split.read(tmp_path / "split.csv") == split.rows(sides)
+    split_file.write(sides, tmp_path / "split.csv")
+    assert split_file.read(tmp_path / "split.csv") == split_file.rows(sides)
     # A class that came since moves the numbers of the others, a picture is gone.
     now = examples({"Z": 4, "a": 8, 'b,"ü': 5})
-    again, gone = split.restore(tmp_path / "split.csv", now, every.classes)
+    again, gone = split_file.restore(tmp_path / "split.csv", now, every.classes)
     assert gone == ["a/8.png"]
-    expected = [row for row in split.rows(sides) if row[0] != "a/8.png"]
-    assert split.rows(again) == expected
+    expected = [row for row in split_file.rows(sides) if row[0] != "a/8.png"]
+    assert split_file.rows(again) == expected
     assert again.train.classes == every.classes
 
 
@@ -207,22 +207,22 @@ def test_a_multi_label_split_reads_as_it_was(tmp_path: Path) -> None:
     labels = np.array([[1, 0], [1, 1], [0, 0], [0, 1], [1, 1], [1, 0]] * 5, np.uint8)
     every = replace(examples({"x": 30}), labels=labels, classes=("k", "l"))
     sides, _ = split.split(every, Split(), 1, alike(every))
-    split.write(sides, tmp_path / "split.csv")
-    again, _ = split.restore(tmp_path / "split.csv", every, ("k", "l"))
+    split_file.write(sides, tmp_path / "split.csv")
+    again, _ = split_file.restore(tmp_path / "split.csv", every, ("k", "l"))
     for one, other in zip(sides, again, strict=True):
         assert np.array_equal(one.labels, other.labels)
-    assert {label for _, label, _ in split.rows(sides)} == {"k", "l", "k|l", ""}
+    assert {label for _, label, _ in split_file.rows(sides)} == {"k", "l", "k|l", ""}
 
 
 def test_what_is_no_split(tmp_path: Path) -> None:
     path = tmp_path / "split.csv"
     path.write_text("path,label,split\na,b,somewhere\n")
     with pytest.raises(UserError) as error:
-        split.read(path)
+        split_file.read(path)
     assert str(error.value) == f"{path}: expected train, validation, test in the column split"
     path.write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="is no split of pictures: 'path'"):
-        split.read(path)
+        split_file.read(path)
 
 
 def test_equal_pictures_on_all_sides_of_the_source_stay_on_the_greatest_alone() -> None:

@@ -10,7 +10,7 @@ from trainer import run as runs
 from trainer import terminal
 from trainer.config import Config
 from trainer.config.load import load
-from trainer.data import split
+from trainer.data import split, split_file
 from trainer.data.examples import Examples, demand_names
 from trainer.data.inspect import duplicates, quarantine, survey
 from trainer.data.inspect.look import same_labels
@@ -48,9 +48,9 @@ def read(config: Config) -> Examples:
     examples: Examples = part("data.sources", source.kind).read(source)
     demand_names(examples.classes)
     for name in examples.classes if examples.multi_label else ():
-        if split.SEPARATOR in name:
-            problem = f"the label '{name}' has a {split.SEPARATOR} in its name"
-            hint = f"call it otherwise: {split.SEPARATOR} stands between several labels"
+        if split_file.SEPARATOR in name:
+            problem = f"the label '{name}' has a {split_file.SEPARATOR} in its name"
+            hint = f"call it otherwise: {split_file.SEPARATOR} stands between several labels"
             raise UserError("data.source", problem, hint)
     return examples
 
@@ -60,7 +60,7 @@ def resumed(config: Config, run: runs.Run) -> split.Sides:
 
     Raises: UserError if any is gone.
     """
-    sides, gone = split.restore(run.split, read(config), runs.read_classes(run))
+    sides, gone = split_file.restore(run.split, read(config), runs.read_classes(run))
     if gone:
         problem = f"{len(gone)} pictures of the run to resume, {run.folder}, are gone"
         hint = "bring them back, or start a new run without --resume"
@@ -181,7 +181,7 @@ def _given(path: Path, examples: Examples) -> dict[str, int]:
         raise UserError(
             "data.split.keep", f"no such file: {path}", "as in runs/rps/latest/split.csv"
         )
-    sides = split.kept(path)
+    sides = split_file.kept(path)
     if not any(examples.pictures.name(index) in sides for index in range(len(examples))):
         problem = f"{path} has {len(sides)} pictures, and none of them is in the source"
         raise UserError("data.split.keep", problem, "paths are relative to the source")
@@ -202,7 +202,7 @@ def _kept(config: Config, examples: Examples) -> dict[str, int]:
         except (UserError, ExceptionGroup):
             continue  # of another version
         if run.split.is_file() and _drawn_from(old) == _drawn_from(config):
-            return split.kept(run.split)
+            return split_file.kept(run.split)
     return {}
 
 

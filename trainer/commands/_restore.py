@@ -11,7 +11,7 @@ from trainer import terminal
 from trainer.commands._gather import read
 from trainer.config import Config
 from trainer.config.load import load
-from trainer.data import split
+from trainer.data import split, split_file
 from trainer.errors import UserError
 from trainer.model import network
 from trainer.training import checkpoint, hardware
@@ -66,12 +66,12 @@ def sides(run: runs.Run, trained: Trained) -> split.Sides:
     except UserError as error:
         hint = "if the pictures have moved: --set data.source.path=…"
         raise UserError(error.where, error.problem, hint, error.place) from None
-    found, gone = split.restore(run.split, examples, trained.classes)
+    found, gone = split_file.restore(run.split, examples, trained.classes)
     hint = "is data.source.path the folder that it was trained on?"
     if gone and not any(map(len, found)):
         raise UserError(str(run.split), f"none of its {len(gone)} pictures is there", hint)
     for name, side in found._asdict().items():
-        if gone and not len(side) and name in {row[2] for row in split.read(run.split)}:
+        if gone and not len(side) and name in {row[2] for row in split_file.read(run.split)}:
             raise UserError(str(run.split), f"none of its {name} pictures is there", hint)
     if gone:
         terminal.warn(f"{len(gone)} pictures of {run.split} are gone, such as {gone[0]}")

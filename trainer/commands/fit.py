@@ -13,7 +13,7 @@ from trainer.commands import evaluate
 from trainer.commands._assemble import Job, assemble
 from trainer.config import Config
 from trainer.config.load import load
-from trainer.data import pipeline, split
+from trainer.data import pipeline, split_file
 from trainer.errors import Interrupted, UserError
 from trainer.training import checkpoint, display, hardware, interrupt, loop, objective
 
@@ -34,7 +34,7 @@ def run(config: Config, resume: bool = False) -> runs.Run:
         runs.write_classes(this, job.classes)
         counts = {name: len(side) for name, side in job.sides._asdict().items()}
         runs.write_data(this, job.sides.train.multi_label, counts, job.left_out)
-        split.write(job.sides, this.split)
+        split_file.write(job.sides, this.split)
         runs.write_environment(this)
     _describe(config, job, this, state)
     faults = pipeline.Faults({}, [])

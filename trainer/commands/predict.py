@@ -8,7 +8,7 @@ import numpy as np
 from trainer import files, terminal
 from trainer import run as runs
 from trainer.commands._restore import Trained, restore
-from trainer.data import pipeline, split
+from trainer.data import pipeline, split_file
 from trainer.data.examples import Examples, Files
 from trainer.data.sources.folder import KINDS, SUFFIXES, below
 from trainer.errors import Failed, UserError
@@ -60,7 +60,7 @@ def _said(scores_K: np.ndarray, trained: Trained) -> tuple[str, float]:
     holds = np.flatnonzero(scores_K >= THRESHOLD)
     if not len(holds):
         return "", float(scores_K[best])
-    names = split.SEPARATOR.join(trained.classes[index] for index in holds)
+    names = split_file.SEPARATOR.join(trained.classes[index] for index in holds)
     return names, float(scores_K[holds].min())
 
 

@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 
 from trainer.config.data import Data
-from trainer.data import augment, pipeline, split, split_file
+from trainer.data import feed, split, split_file
 from trainer.data.examples import Chosen, Examples, Files, Texts
+from trainer.data.pipeline import Faults
 
 FILES, REPEATS = 1000, 5
 
@@ -39,7 +40,7 @@ def draw(root: Path) -> Files:
 def first_batch(examples: Examples, spec: Data) -> float:
     """Seconds."""
     start = time.perf_counter()
-    batches = pipeline.training(examples, augment.build(()), spec, 1, pipeline.Faults({}, []))
+    batches = feed.training(examples, spec, 1, Faults({}, []))
     next(iter(batches))
     return time.perf_counter() - start
 

@@ -192,7 +192,7 @@ def test_missing_things(small: Path, trainer: Trainer) -> None:
     assert err("predict", "gone.jpg") == "error: gone.jpg: no such file or folder\n"
     Path("runs/small/latest/checkpoints/best.keras").unlink()
     assert "there is no checkpoints/best.keras: the monitored value was NaN" in err("evaluate")
-    Path("runs/small/latest/checkpoints/last.keras").unlink()
+    Path("runs/small/latest/history.csv").unlink()
     assert "no epoch was finished in this run\n" in err("evaluate")
 
 

@@ -185,6 +185,8 @@ def test_options_live_in_the_config_not_on_the_command_line() -> None:
         "data fetch": ["--into"],
         "data inspect": ["--json", "--set"],
         "data preview": ["--out", "--set"],
+        "benchmark input": ["--seconds", "--set"],
+        "benchmark step": ["--seconds", "--set"],
     }
 
 

@@ -11,8 +11,9 @@ from tests.conftest import Outcome, draw_pictures
 from trainer.commands._gather import gather
 from trainer.commands.data import preview
 from trainer.config.load import load
-from trainer.data import augment, contact, pipeline
+from trainer.data import contact, feed
 from trainer.data.decode import decode, present
+from trainer.data.pipeline import Faults
 
 Trainer = Callable[..., Outcome]
 
@@ -36,8 +37,9 @@ def batches(config: Path, overrides: list[str], augmented: bool) -> np.ndarray:
     settings = load(config, overrides)
     examples, spec = gather(settings).sides.train, settings.data
     steps = -(-len(examples) // spec.batch_size)
-    transforms = augment.build(spec.augment if augmented else ())
-    endless = pipeline.training(examples, transforms, spec, settings.seed, pipeline.Faults({}, []))
+    if not augmented:
+        spec = spec.model_copy(update={"augment": ()})
+    endless = feed.training(examples, spec, settings.seed, Faults({}, []))
     images = [each[0].numpy() for each in endless.take(steps * preview.EPOCHS)]
     return np.concatenate(images).reshape(
         preview.EPOCHS, steps * spec.batch_size, *spec.input_shape

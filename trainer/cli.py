@@ -27,11 +27,15 @@ app = typer.Typer(
 data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Get datasets, look at them.")
 app.add_typer(data, name="data")
 
+benchmark = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Where the time goes.")
+app.add_typer(benchmark, name="benchmark")
+
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file.")]
 Overrides = Annotated[
     list[str],
     typer.Option("--set", metavar="PATH=VALUE", help="Lay a value over the file; repeatable."),
 ]
+Seconds = Annotated[float, typer.Option("--seconds", help="How long to measure.", min=0.1)]
 Target = Annotated[
     str | None,
     typer.Argument(
@@ -63,7 +67,7 @@ def fit(
     config: ConfigFile,
     overrides: Overrides = [],  # noqa: B006 (typer copies it)
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the latest run of this config.")
+        bool, typer.Option("--resume", help="Go on with the latest run of this config, if any.")
     ] = False,
 ) -> None:
     """Train, keep the best epoch, evaluate it on the test split."""
@@ -184,6 +188,32 @@ def preview(
         verb.run(settings, out)
 
 
+@benchmark.command("input")
+def benchmark_input(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006
+    seconds: Seconds = 10,
+) -> None:
+    """Measure the input path alone: pictures per second without a network."""
+    with _reported(), _loaded(config, overrides) as settings:
+        from trainer.commands.benchmark import input as verb
+
+        verb.run(settings, seconds)
+
+
+@benchmark.command("step")
+def benchmark_step(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006
+    seconds: Seconds = 10,
+) -> None:
+    """Measure the training step alone: one batch again and again."""
+    with _reported(), _loaded(config, overrides) as settings:
+        from trainer.commands.benchmark import step as verb
+
+        verb.run(settings, seconds)
+
+
 @app.callback(invoke_without_command=True)
 def _main(
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
@@ -235,7 +265,7 @@ def _reported() -> Iterator[None]:
         yield
     except Interrupted as end:
         fail(str(end))
-        raise typer.Exit(130) from None
+        raise typer.Exit(end.code) from None
     except KeyboardInterrupt:
         fail("stopped")
         raise typer.Exit(130) from None

@@ -39,7 +39,15 @@ class Failed(Exception):
 
 
 class Interrupted(Exception):
-    """Ctrl-C, with what is kept and how to go on; the command exits with 130."""
+    """Ctrl-C or SIGTERM, with what is kept and how to go on.
+
+    Args:
+        code: the command exits with it, 128 and the number of the signal.
+    """
+
+    def __init__(self, text: str, code: int = 130) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 def suggestion(received: str, known: Iterable[str]) -> str:

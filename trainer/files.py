@@ -45,6 +45,28 @@ def replacing(path: Path) -> Iterator[Path]:
             remove(partial)
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """The file at `path` is ours inside the block, and no longer when the process ends in whatever
+    way. Nothing is locked where there are no such locks (Windows, some network disks).
+
+    Raises: BlockingIOError if it is another's.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass
+        yield
+
+
 def not_writable(path: Path, error: OSError, where: str = "") -> UserError:
     """The error for an output that cannot be written."""
     problem = f"{path} cannot be written: {error.strerror or error}"

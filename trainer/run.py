@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -56,6 +56,11 @@ class Run(NamedTuple):
         return self.folder / "history.csv"
 
     @property
+    def timing(self) -> Path:
+        """What each epoch took."""
+        return self.folder / "timing.csv"
+
+    @property
     def metrics(self) -> Path:
         """The evaluation on the test split."""
         return self.folder / "metrics.json"
@@ -67,13 +72,23 @@ class Run(NamedTuple):
 
     @property
     def last(self) -> Path:
-        """The checkpoint of the last finished epoch."""
+        """The last checkpoint."""
         return self.folder / "checkpoints" / "last.keras"
+
+    @property
+    def previous(self) -> Path:
+        """The one before, for when the last is damaged."""
+        return self.folder / "checkpoints" / "previous.keras"
 
     @property
     def best(self) -> Path:
         """The checkpoint of the best epoch."""
         return self.folder / "checkpoints" / "best.keras"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that trains."""
+        return self.folder / ".lock"
 
     @property
     def tensorboard(self) -> Path:
@@ -86,8 +101,12 @@ class Run(NamedTuple):
         return self.folder / "export"
 
 
-def create(config: Config) -> Run:
-    """A new run's folder with its config; `latest` beside it points at it.
+def create(config: Config, write: Callable[[Run], None]) -> Run:
+    """A new run's folder; `latest` beside it points at it.
+
+    Args:
+        write: fills it. The config follows last: a folder without one is no run, so a run is whole
+            or not there.
 
     Raises: UserError at `runs` if the place is not writable.
     """
@@ -95,14 +114,14 @@ def create(config: Config) -> Run:
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        folder = _new_folder(parent, stamp)
+        run = Run(_new_folder(parent, stamp))
+        write(run)
+        write_config(run, config)
         link = parent / f".latest.{uuid.uuid4().hex[:8]}"
-        link.symlink_to(folder.name)
+        link.symlink_to(run.folder.name)
         link.replace(parent / "latest")
     except OSError as error:
         raise files.not_writable(parent, error, "runs") from None
-    run = Run(folder)
-    write_config(run, config)
     return run
 
 
@@ -154,23 +173,35 @@ def preview_events(config: Config) -> Path:
 def surveyed(config: Config) -> Path:
     """What is known of the pictures of a source, in the user's cache: it can be deleted."""
     source = f"{Path.cwd()} {config.data.source.model_dump_json()}"
-    home = os.path.expanduser("~/.cache")  # noqa: PTH111 (Path.home fails for users without one)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or home)
     key = hashlib.sha256(os.fsencode(source)).hexdigest()[:16]
-    return cache / "keras-image-trainer" / f"{key}.npz"
+    return _cache() / f"{key}.npz"
 
 
-def resumable(config: Config) -> Run:
-    """The newest run of a config's name that has finished an epoch, else the newest.
+def decoded() -> Path:
+    """The folder of decoded pictures, in the user's cache: it can be deleted."""
+    return _cache() / "pixels"
+
+
+def _cache() -> Path:
+    home = os.path.expanduser("~/.cache")  # noqa: PTH111 (Path.home fails for users without one)
+    return Path(os.environ.get("XDG_CACHE_HOME") or home) / "keras-image-trainer"
+
+
+def resumable(config: Config) -> Run | None:
+    """The run of a config's name with the newest checkpoint, else the newest run, else None.
 
     So a run that was started by mistake and stopped at once does not hide the one before it.
-    Raises: UserError if there is none, or if the newest lost its last checkpoint.
+    Raises: UserError if the newest lost its checkpoints.
     """
-    newest = latest(config)
-    every = [Run(path.parent) for path in newest.folder.parent.glob("*/checkpoints")]
-    begun = [run for run in every if run.last.is_file() and not run.folder.is_symlink()]
-    found = max(begun, key=lambda run: run.last.stat().st_mtime, default=newest)
-    if found.history.exists() and not found.last.is_file():
+    every = list(earlier(config))
+    times = {
+        run: path.stat().st_mtime
+        for run in every
+        for path in (run.best, run.previous, run.last)  # the newest last, if there
+        if path.is_file()
+    }
+    found = max(times, key=lambda run: times[run], default=every[0] if every else None)
+    if found and found.history.exists() and found not in times:
         raise UserError(str(found.last), "is missing, so the run cannot go on", "start a new run")
     return found
 
@@ -254,10 +285,12 @@ def read_data(run: Run) -> dict[str, Any]:
         raise UserError(str(run.data), f"cannot be read: {error}") from None
 
 
-def write_history(run: Run, history: Sequence[Mapping[str, float]], columns: Sequence[str]) -> None:
+def write_history(
+    path: Path, history: Sequence[Mapping[str, float]], columns: Sequence[str]
+) -> None:
     """One row per epoch, counted from 1."""
-    rows = [[number, *(row[name] for name in columns)] for number, row in enumerate(history, 1)]
-    files.write_csv(run.history, ("epoch", *columns), rows)
+    rows = [[number, *map(row.get, columns)] for number, row in enumerate(history, 1)]
+    files.write_csv(path, ("epoch", *columns), rows)
 
 
 def write_environment(run: Run) -> None:

@@ -19,11 +19,12 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
 
 def test_the_position_alone_decides_what_a_picture_becomes() -> None:
     apply = augment.build(CALLS)
-    forward = [apply(PIXELS, *stream.generators(1, k)) for k in range(40)]
+    draws = stream.Draws(1)
+    forward = [apply(PIXELS, *draws.at(k)) for k in range(40)]
     apply = augment.build(CALLS)
-    backward = [apply(PIXELS, *stream.generators(1, k)) for k in reversed(range(40))][::-1]
+    backward = [apply(PIXELS, *draws.at(k)) for k in reversed(range(40))][::-1]
     with ThreadPoolExecutor(4) as pool:
-        threads = list(pool.map(lambda k: apply(PIXELS, *stream.generators(1, k)), range(40)))
+        threads = list(pool.map(lambda k: apply(PIXELS, *stream.Draws(1).at(k)), range(40)))
     for others in (backward, threads):
         assert all(np.array_equal(a, b) for a, b in zip(forward, others, strict=True))
     assert len({picture.tobytes() for picture in forward}) > 30
@@ -34,13 +35,14 @@ def test_transforms_draw_independently() -> None:
     apply = augment.build((Call("HorizontalFlip"), Call("VerticalFlip")))
     corner = np.zeros((2, 2, 3), np.uint8)
     corner[0, 0] = 255
-    places = [apply(corner, *stream.generators(1, k))[..., 0].argmax() for k in range(400)]
+    draws = stream.Draws(1)
+    places = [apply(corner, *draws.at(k))[..., 0].argmax() for k in range(400)]
     counts = np.bincount(places, minlength=4)
     assert counts.min() > 60  # 100 each, standard deviation 9
 
 
 def test_no_transforms_change_nothing() -> None:
-    assert np.array_equal(augment.build(())(PIXELS, *stream.generators(1, 1)), PIXELS)
+    assert np.array_equal(augment.build(())(PIXELS, *stream.Draws(1).at(1)), PIXELS)
 
 
 @pytest.mark.parametrize(

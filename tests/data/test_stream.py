@@ -14,7 +14,12 @@ def test_every_pass_holds_every_example_once_in_an_order_of_its_own() -> None:
 
 def test_any_position_is_reached_without_the_ones_before() -> None:
     members = [np.arange(0, 700), np.arange(700, 1000)]
-    for make in (lambda: stream.shuffled(7, 1000), lambda: stream.balanced(7, members)):
+    for make in (
+        lambda: stream.shuffled(7, 1000),
+        lambda: stream.balanced(7, members),
+        lambda: stream.weighted(7, np.linspace(0, 1, 1000)),
+        lambda: stream.sequential(1000),
+    ):
         order = make()
         far, near = order(10**9 + 3), order(3)
         order = make()
@@ -35,15 +40,61 @@ def test_a_balanced_stream_holds_every_class_equally_often_and_all_its_examples_
 
 def test_the_seed_and_the_position_alone_decide_the_draws() -> None:
     def draws(seed: int, position: int) -> tuple[float, float]:
-        generator, python = stream.generators(seed, position)
+        generator, python = stream.Draws(seed).at(position)
         return float(generator.random()), python.random()
 
     assert draws(1, 5) == draws(1, 5)
     assert len({draws(1, 5), draws(1, 6), draws(2, 5)}) == 3
 
 
+def test_what_was_drawn_at_one_position_changes_nothing_at_another() -> None:
+    draws = stream.Draws(1)
+    fresh = stream.Draws(1).at(7)
+    expected = fresh[0].random(3), fresh[1].random(), fresh[1].gauss(0, 1)
+    generator, python = draws.at(6)
+    generator.integers(5, dtype=np.uint32)  # leaves half of 64 bits behind
+    python.gauss(0, 1)  # computes two and leaves one behind
+    generator, python = draws.at(7)
+    received = generator.random(3), python.random(), python.gauss(0, 1)
+    assert np.array_equal(received[0], expected[0])
+    assert received[1:] == expected[1:]
+
+
+def test_the_largest_seed_has_positions_too() -> None:
+    assert stream.Draws(2**32 - 1).at(2**62)[0].random() != stream.Draws(0).at(2**62)[0].random()
+
+
+def test_a_sequential_stream_goes_round() -> None:
+    assert [stream.sequential(3)(k) for k in range(7)] == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_a_weighted_pass_holds_each_example_its_share_rounded_up_or_down() -> None:
+    weights = np.array([0, 3.0, 1.0, 0.5, 0.25, 0.25])  # shares of 6: 0, 3.6, 1.2, 0.6, 0.3, 0.3
+    order = stream.weighted(2, weights)
+    counts = np.array(
+        [np.bincount([order(6 * t + k) for k in range(6)], minlength=6) for t in range(2000)]
+    )
+    assert counts.min(axis=0).tolist() == [0, 3, 1, 0, 0, 0]
+    assert counts.max(axis=0).tolist() == [0, 4, 2, 1, 1, 1]
+    assert np.abs(counts.mean(axis=0) - [0, 3.6, 1.2, 0.6, 0.3, 0.3]).max() < 0.05  # 4 errors
+
+
+def test_equal_weights_show_every_example_once_a_pass_in_another_order() -> None:
+    order = stream.weighted(1, np.ones(6))
+    passes = [[order(6 * t + k) for k in range(6)] for t in range(4)]
+    assert all(sorted(each) == list(range(6)) for each in passes)
+    assert len({tuple(each) for each in passes}) > 1
+
+
+def test_workers_share_out_the_positions_of_a_step() -> None:
+    assert stream.positions(5, 4) == range(20, 24)
+    shares = [stream.positions(5, 7, worker, 3) for worker in range(3)]
+    assert [list(each) for each in shares] == [[35, 38, 41], [36, 39], [37, 40]]
+
+
 def test_the_draws_of_neighbours_are_not_correlated() -> None:
-    draws = np.array([stream.generators(1, k)[0].random(4) for k in range(4000)])
+    at = stream.Draws(1).at
+    draws = np.array([at(k)[0].random(4) for k in range(4000)])
     neighbours = np.corrcoef(draws[:-1, 0], draws[1:, 0])[0, 1]
     columns = np.corrcoef(draws.T) - np.eye(4)
     assert abs(neighbours) < 0.06  # 4 standard errors of 1 / sqrt(4000)

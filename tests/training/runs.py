@@ -47,7 +47,7 @@ def network(*, dropout: float = 0.0, batch_norm: bool = False) -> keras.Model:
 
 
 def stream(images: np.ndarray, labels: np.ndarray, batch: int) -> tf.data.Dataset:
-    """Endless full batches, shuffled anew each pass, as data.pipeline.training gives them."""
+    """Endless full batches, shuffled anew each pass, as data.feed.training gives them."""
     count = len(images)
     order = np.concatenate(
         [np.random.default_rng([1, turn]).permutation(count) for turn in range(20)]
@@ -58,7 +58,7 @@ def stream(images: np.ndarray, labels: np.ndarray, batch: int) -> tf.data.Datase
 
 
 def padded(images: np.ndarray, labels: np.ndarray, batch: int) -> tf.data.Dataset:
-    """One pass, the last batch filled with weight 0, as data.pipeline.evaluation gives it."""
+    """One pass, the last batch filled with weight 0, as data.feed.evaluation gives it."""
     missing = -len(images) % batch
     weights = np.concatenate([np.ones(len(images)), np.zeros(missing)]).astype(np.float32)
     parts = [
@@ -90,7 +90,7 @@ def train(
 
 
 def summary(model: keras.Model, history: dict[str, list[float]]) -> dict[str, Any]:
-    history = {name: values for name, values in history.items() if name != "images_per_second"}
+    history = {name: values for name, values in history.items() if name not in loop.TIMING}
     weights = [keras.ops.convert_to_numpy(each).ravel().tolist() for each in model.weights]
     return {"history": history, "weights": weights}
 

@@ -1,25 +1,43 @@
-"""Ctrl-C in a finalizer is forgotten by Python, not by us."""
+"""Signals end a training after the batch, with what stands before them in the list done."""
 
-import contextlib
 import os
 import signal
 
 import pytest
 
-from trainer.training.interrupt import heeded
+from trainer.training.interrupt import Stopped, heeded
 
 
-def test_what_was_swallowed_is_raised_after_the_batch() -> None:
-    before = signal.getsignal(signal.SIGINT)
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+    signal.sigtimedwait([], 1)  # the handler runs at the next instruction
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_raised_after_the_batch(
+    number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(number)
     with heeded() as heed:
         heed.on_train_batch_end(0)
-        with contextlib.suppress(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-            signal.sigtimedwait([], 1)  # the handler runs at the next instruction
-        for hook in (heed.on_train_batch_end, heed.on_test_batch_end):
-            with pytest.raises(KeyboardInterrupt):
+        assert not heed.asked()
+        send(number)
+        assert heed.asked()
+        for hook in (heed.on_train_batch_end, heed.on_test_batch_end, heed.on_epoch_end):
+            with pytest.raises(Stopped) as stop:
                 hook(1)
-    assert signal.getsignal(signal.SIGINT) is before
+            assert stop.value.number == number
+    assert signal.getsignal(number) is before
+    way = "; Ctrl-C once more stops at once" if number == signal.SIGINT else ""
+    assert capsys.readouterr().out == f"stopping after this step{way}\n"
+
+
+def test_ctrl_c_twice_does_not_wait() -> None:
+    with heeded() as heed:
+        send(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGINT)
+        assert heed.asked()
 
 
 def test_what_is_ignored_in_the_background_stays_ignored() -> None:

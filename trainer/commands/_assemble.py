@@ -9,7 +9,8 @@ from trainer import objects
 from trainer import run as runs
 from trainer.commands._gather import gather, resumed
 from trainer.config import Config
-from trainer.data import augment, pipeline, split
+from trainer.config.data import Data
+from trainer.data import augment, batches, feed, split
 from trainer.errors import UserError
 from trainer.model import network
 from trainer.training import hardware, objective
@@ -34,7 +35,6 @@ class Job(NamedTuple):
     model: keras.Model
     objective: objective.Objective
     callbacks: list[Any]
-    augment: augment.Augment
     steps: int  # per epoch
 
 
@@ -47,10 +47,11 @@ def assemble(config: Config, run: runs.Run | None = None) -> Job:
     data, training = config.data, config.training
     strategy = hardware.prepare(training, config.seed)
     hardware.demand_full_replicas(strategy, data.batch_size)
-    augment.check(data.augment, data.input_shape)
+    check_augment(data)
     sides, left_out = _sides(config, run)
     classes, multi_label = sides.train.classes, sides.train.multi_label
-    pipeline.class_weights(sides.train, data)  # mistakes belong here, not into a thread
+    batches.class_weights(sides.train, data)  # mistakes belong here, not into a thread
+    batches.sampled(sides.train, data, config.seed)
     steps = -(-len(sides.train) // data.batch_size)
     values = {
         "$classes": len(classes),
@@ -67,8 +68,17 @@ def assemble(config: Config, run: runs.Run | None = None) -> Job:
         for index, call in enumerate(training.callbacks)
     ]
     _demand_callbacks(config, callbacks, aims)
-    augmented = augment.build(data.augment)
-    return Job(classes, sides, left_out, strategy, model, aims, callbacks, augmented, steps)
+    return Job(classes, sides, left_out, strategy, model, aims, callbacks, steps)
+
+
+def check_augment(spec: Data) -> None:
+    """Raises UserError for transforms that do not make pictures of `image_size`."""
+    loaded = None
+    if spec.load_size is not None:
+        # Original pictures may have any size; one that is larger than needed stands for them.
+        height, width = spec.image_size
+        loaded = feed.loaded_shape(spec) or (2 * height + 1, 2 * width + 2, spec.channels)
+    augment.check(spec.augment, spec.input_shape, loaded)
 
 
 def _sides(config: Config, run: runs.Run | None) -> tuple[split.Sides, dict[str, str]]:

@@ -39,7 +39,7 @@ def restore(run: runs.Run, overrides: Sequence[str] = ()) -> Trained:
     Raises: UserError if no epoch was finished.
     """
     if not run.best.is_file():
-        nan = run.last.is_file()
+        nan = run.history.is_file()
         raise UserError(
             str(run.folder),
             "there is no checkpoints/best.keras: the monitored value was NaN in every epoch?"

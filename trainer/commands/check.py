@@ -6,7 +6,8 @@ import numpy as np
 from trainer import terminal
 from trainer.commands._assemble import Job, assemble
 from trainer.config import Config
-from trainer.data import pipeline
+from trainer.data import feed
+from trainer.data.pipeline import Faults, reported
 from trainer.training import hardware
 
 
@@ -15,9 +16,9 @@ def run(config: Config) -> None:
     job = assemble(config)
     _show_data(job)
     _show_network(job.model)
-    faults = pipeline.Faults({}, [])
-    batches = pipeline.training(job.sides.train, job.augment, config.data, config.seed, faults)
-    with pipeline.reported(faults):
+    faults = Faults({}, [])
+    batches = feed.training(job.sides.train, config.data, config.seed, faults)
+    with reported(faults):
         images, labels, _ = next(iter(batches))
     loss = np.mean(job.objective.loss(labels, job.model(keras.ops.cast(images, "float32"))))
     training = config.training

@@ -8,7 +8,8 @@ import numpy as np
 from trainer import files, terminal
 from trainer import run as runs
 from trainer.commands._restore import demand_pictures, restore, sides
-from trainer.data import pipeline
+from trainer.data import feed
+from trainer.data.pipeline import Faults
 from trainer.errors import UserError
 from trainer.evaluation import metrics, predict
 
@@ -23,8 +24,8 @@ def run(this: runs.Run, overrides: Sequence[str] = ()) -> None:
     examples = sides(this, trained).test
     if not len(examples):
         raise UserError("data.split.test", "the run has no test split", "set it, as in test: 0.15")
-    faults = pipeline.Faults({}, [])
-    batches = pipeline.evaluation(examples, trained.config.data, faults)
+    faults = Faults({}, [])
+    batches = feed.evaluation(examples, trained.config.data, faults)
     scores_NK, weights_N = predict.scores(trained.model, batches)
     demand_pictures(weights_N, this)
     counted = np.flatnonzero(weights_N[: len(examples)])

@@ -9,7 +9,8 @@ from trainer import files, terminal
 from trainer import run as runs
 from trainer.commands._restore import Trained, demand_pictures, restore, sides
 from trainer.config.export import Export
-from trainer.data import pipeline
+from trainer.data import feed
+from trainer.data.pipeline import Faults
 from trainer.errors import Failed
 from trainer.evaluation import predict
 from trainer.export import parity
@@ -72,7 +73,7 @@ def _pictures(this: runs.Run, trained: Trained) -> tuple[np.ndarray, np.ndarray]
     """Validation pictures uint8 [N, H, W, C] and what Keras says of them [N, K]."""
     examples = sides(this, trained).validation
     some = np.linspace(0, len(examples) - 1, min(IMAGES, len(examples))).astype(int)
-    batches = pipeline.evaluation(examples.take(some), trained.config.data, pipeline.Faults({}, []))
+    batches = feed.evaluation(examples.take(some), trained.config.data, Faults({}, []))
     scores_NK, weights_N = predict.scores(trained.model, batches)
     demand_pictures(weights_N, this)
     images = np.concatenate([batch[0].numpy() for batch in batches])

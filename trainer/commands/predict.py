@@ -8,8 +8,9 @@ import numpy as np
 from trainer import files, terminal
 from trainer import run as runs
 from trainer.commands._restore import Trained, restore
-from trainer.data import pipeline, split_file
+from trainer.data import feed, split_file
 from trainer.data.examples import Examples, Files
+from trainer.data.pipeline import Faults
 from trainer.data.sources.folder import KINDS, SUFFIXES, below
 from trainer.errors import Failed, UserError
 from trainer.evaluation import predict
@@ -29,9 +30,9 @@ def run(this: runs.Run, targets: Sequence[Path], out: Path | None) -> None:
     trained = restore(this)
     none = np.zeros((len(paths), len(trained.classes)), np.uint8)
     examples = Examples(Files("", paths), none, trained.classes)
-    faults = pipeline.Faults({}, [])
+    faults = Faults({}, [])
     scores_NK, weights_N = predict.scores(
-        trained.model, pipeline.evaluation(examples, trained.config.data, faults)
+        trained.model, feed.evaluation(examples, trained.config.data, faults)
     )
     known = [
         (path, *_said(scores_K, trained), scores_K)

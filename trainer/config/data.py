@@ -127,9 +127,16 @@ class Data(Section):
     split: Split = Split()
     quarantine: str = "auto"  # a CSV of pictures to leave out; auto: what `data inspect` wrote
     batch_size: int = Field(default=32, ge=1)  # global: summed over all replicas
-    sampling: Literal["shuffled", "balanced"] = "shuffled"  # balanced: every class equally often
+    # balanced: every class equally often; {class: weight}: so much more often, 1 if not named
+    sampling: Literal["shuffled", "balanced", "sequential"] | dict[str, float] = "shuffled"
     class_weights: Literal["balanced"] | dict[str, float] | None = None
+    # height, width before augmentation, which then has to end in image_size: room for crops
+    load_size: Pair | Literal["original"] | None = None  # nothing: image_size
+    jpeg_scaling: bool = False  # decode training JPEGs at 1/2, 1/4, 1/8 where that is enough
+    cache: Literal["off", "memory", "disk"] = "off"  # of decoded pictures, before augmentation
     augment: Annotated[tuple[Transform, ...], Strict(False)] = ()
+    workers: Literal["auto", "threads"] | Annotated[int, Field(ge=1)] = "auto"  # number: processes
+    worker_timeout: float = Field(default=300.0, gt=0)  # seconds that a batch may take in a process
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -140,4 +147,8 @@ class Data(Section):
     def _positive_size(self) -> "Data":
         if min(self.image_size) < 1:
             raise ValueError(f"image_size {list(self.image_size)} must be positive pixels")
+        if isinstance(self.load_size, tuple) and min(self.load_size) < 1:
+            raise ValueError(f"load_size {list(self.load_size)} must be positive pixels")
+        if self.load_size == "original" and self.cache != "off":
+            raise ValueError("cache holds pictures of one size: give load_size as [height, width]")
         return self

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from trainer.config.base import Call, Callback, Loss, Metric, Optimizer, Section
+from trainer.config.base import Call, Callback, Loss, Metric, Optimizer, Pair, Section
 
 
 class Best(Section):
@@ -12,6 +12,13 @@ class Best(Section):
 
     monitor: str = "val_loss"
     mode: Literal["auto", "min", "max"] = "auto"  # auto: as the metric says of itself
+
+
+class Checkpoint(Section):
+    """When to write a checkpoint besides the end of every epoch, and when the run is stopped."""
+
+    minutes: float | None = Field(default=10.0, gt=0)  # nothing: not by the clock
+    steps: int | None = Field(default=None, ge=1)
 
 
 class Training(Section):
@@ -25,3 +32,5 @@ class Training(Section):
     metrics: Annotated[tuple[Metric, ...], Strict(False)] = (Call("CategoricalAccuracy"),)
     callbacks: Annotated[tuple[Callback, ...], Strict(False)] = ()
     best: Best = Best()
+    checkpoint: Checkpoint = Checkpoint()
+    profile: Pair | None = None  # first and last step of a trace for TensorBoard's profiler

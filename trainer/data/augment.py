@@ -25,6 +25,8 @@ def build(calls: Sequence[Call], where: str = "data.augment") -> Augment:
     same seed and so correlated draws.
     """
     idle = [_compose(calls, where)]  # mistakes belong here, not into a thread
+    modules = (type(each).__module__ for each in _leaves(idle[0]))
+    own = not all(name.startswith("albumentations.") for name in modules)
 
     def augment(
         pixels: np.ndarray, generator: np.random.Generator, python: random.Random
@@ -34,6 +36,8 @@ def build(calls: Sequence[Call], where: str = "data.augment") -> Augment:
         except IndexError:
             pipeline = _compose(calls, where)
         pipeline.set_random_state(generator, python)
+        if own and not pixels.flags.writeable:  # none of albumentations' own writes to its input
+            pixels = pixels.copy()
         result = pipeline(image=pixels)["image"]
         idle.append(pipeline)
         return result
@@ -41,17 +45,69 @@ def build(calls: Sequence[Call], where: str = "data.augment") -> Augment:
     return augment
 
 
-def check(calls: Sequence[Call], shape: tuple[int, int, int], where: str = "data.augment") -> None:
-    """Applies every transform to one picture of noise, of shape [H, W, C].
+def check(
+    calls: Sequence[Call],
+    shape: tuple[int, int, int],
+    loaded: tuple[int, int, int] | None = None,
+    where: str = "data.augment",
+) -> None:
+    """Applies the transforms to pictures of noise.
 
-    Raises: UserError when one does not fit such pictures or changes their shape or type.
+    Args:
+        shape: [H, W, C] that the network takes.
+        loaded: that the transforms begin with, if it is another; else each has to keep it.
+
+    Raises: UserError when one does not fit such pictures or makes other shapes or types of them.
     """
-    generator = np.random.default_rng(0)
-    pixels = generator.integers(0, 256, shape, dtype=np.uint8)
+    if loaded:
+        _check_all(calls, shape, loaded, where)
+        return
+    pixels = _noise(shape)
     for index, call in enumerate(calls):
         here = f"{where}[{index}]"
         for transform in _leaves(_compose([call], where, index)):
             _check_one(transform, pixels, here)
+
+
+def demand(
+    result: np.ndarray,
+    before: tuple[int, ...],
+    shape: tuple[int, ...],
+    where: str = "data.augment",
+    name: str = "",
+) -> None:
+    """Raises UserError for a picture that is not uint8 [H, W, C] as the network takes it.
+
+    Args:
+        before: the shape that the transforms began with.
+        name: of the transform that did it, if one alone did.
+    """
+    if result.shape != shape:
+        sizes = ["x".join(map(str, each)) for each in (before, result.shape)]
+        what = f"{sizes[0]} pixels (height, width, channels)"
+        problem = f"{name or 'it'} turns {what} into {sizes[1]}"
+        if before == shape:
+            hint = (
+                "pictures have data.image_size before and after augmentation; "
+                "RandomResizedCrop with that size zooms and keeps it"
+            )
+        else:
+            height, width = shape[:2]
+            hint = (
+                "with data.load_size the transforms have to end in data.image_size, as with "
+                f"RandomResizedCrop: {{size: [{height}, {width}]}}"
+            )
+        raise UserError(where, problem, hint)
+    if result.dtype != np.uint8:
+        raise UserError(
+            where,
+            f"{name or 'it'} turns pixels into {result.dtype}; they stay uint8, 0 to 255",
+            "scale inside the model, as with Rescaling: {scale: 0.00392156862745098}",
+        )
+
+
+def _noise(shape: tuple[int, int, int]) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 def _check_one(transform: Any, pixels: np.ndarray, where: str) -> None:
@@ -63,20 +119,26 @@ def _check_one(transform: Any, pixels: np.ndarray, where: str) -> None:
             result = transform(image=pixels.copy())["image"]
         except Exception as error:
             raise UserError(where, f"{name} fails on a picture: {error}") from None
-        if result.shape != pixels.shape:
-            sizes = ["x".join(map(str, each.shape)) for each in (pixels, result)]
-            raise UserError(
-                where,
-                f"{name} turns {sizes[0]} pixels (height, width, channels) into {sizes[1]}",
-                "pictures have data.image_size before and after augmentation; "
-                "RandomResizedCrop with that size zooms and keeps it",
-            )
-        if result.dtype != np.uint8:
-            raise UserError(
-                where,
-                f"{name} turns pixels into {result.dtype}; they stay uint8, 0 to 255",
-                "scale inside the model, as with Rescaling: {scale: 0.00392156862745098}",
-            )
+        demand(result, pixels.shape, pixels.shape, where, name)
+
+
+def _check_all(
+    calls: Sequence[Call],
+    shape: tuple[int, int, int],
+    loaded: tuple[int, int, int],
+    where: str,
+) -> None:
+    """One after the other, whatever becomes of the shape on the way."""
+    transforms = [_compose([call], where, index) for index, call in enumerate(calls)]
+    for seed in range(8):
+        pixels = _noise(loaded)
+        for index, transform in enumerate(transforms):
+            transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
+            try:
+                pixels = transform(image=pixels)["image"]
+            except Exception as error:
+                raise UserError(f"{where}[{index}]", f"fails on a picture: {error}") from None
+        demand(pixels, loaded, shape, where)
 
 
 def _compose(calls: Sequence[Call], where: str, first: int = 0) -> Any:

@@ -7,12 +7,15 @@ h, w are the sides of a picture as it comes; H, W, C the shape that the network 
 import io
 import os
 import warnings
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from trainer.config.data import Data
+
+VERSION = 1  # of what `present` makes of a file: what was kept of another one is not used
 
 MAX_PIXELS = int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"])  # set in trainer/__init__.py
 
@@ -28,12 +31,41 @@ warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 _HEIF = (b"heic", b"heix", b"mif1", b"msf1", b"hevc", b"heim", b"heis")
 _XYB = "XYB_Per".encode("utf-16-be")
 
+FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # markers of JPEG: here is the size
+# IMREAD_REDUCED_COLOR_n means BGR; the grey flag with IMREAD_COLOR_RGB is the same for RGB.
+_REDUCED = {
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,
+}
 
-def decode(content: bytes | np.ndarray) -> np.ndarray:
+
+class Jpeg(NamedTuple):
+    """What the header of a JPEG says."""
+
+    height: int  # as it is stored: EXIF may turn it
+    width: int
+    plain: bool  # neither EXIF nor a second picture
+
+
+def load(content: bytes | np.ndarray, spec: Data) -> np.ndarray:
+    """What augmentation begins with: uint8 [H, W, C] of `load_size`, else of `image_size`; of
+    `original` size [h, w, C]. Raises: ValueError as `decode`."""
+    if spec.load_size == "original":
+        return _in_channels(decode(content), spec.channels)
+    size = spec.load_size or spec.image_size
+    return present(decode(content, size if spec.jpeg_scaling else None), spec, size)
+
+
+def decode(content: bytes | np.ndarray, least: tuple[int, int] | None = None) -> np.ndarray:
     """uint8 RGB [h, w, 3], upright, of a file's content or of pixels [h, w], [h, w, 1 | 3 | 4].
 
     EXIF orientation is applied, grey and palette become RGB, CMYK is converted, 16 bits become 8,
     alpha is dropped (as Pillow's `convert("RGB")` does), of an animation the first frame is taken.
+
+    Args:
+        least: if given, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as it stays at
+            least so high and wide, by leaving out frequencies (libjpeg's scaling).
 
     Raises: ValueError if it is no picture that can be decoded completely.
     """
@@ -44,7 +76,8 @@ def decode(content: bytes | np.ndarray) -> np.ndarray:
     if content[4:8] == b"ftyp" and not _whole(content):
         raise ValueError("image file is truncated")
     try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+        flags = _reduced(content, least) if least else cv2.IMREAD_COLOR_RGB
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error:  # no bytes at all, or more pixels than the limit
         pixels = None
     if pixels is not None:
@@ -54,13 +87,18 @@ def decode(content: bytes | np.ndarray) -> np.ndarray:
     raise ValueError(_reason(content))
 
 
-def present(pixels: np.ndarray, spec: Data) -> np.ndarray:
+def present(
+    pixels: np.ndarray, spec: Data, image_size: tuple[int, int] | None = None
+) -> np.ndarray:
     """uint8 [H, W, C] of RGB [h, w, 3], as `fit`, `resize` and `channels` say.
 
     `stretch` changes the shape, `crop` cuts the longer side equally at both ends, `pad` adds black
     there.
+
+    Args:
+        image_size: H, W; the one that the network takes if not given.
     """
-    height, width = spec.image_size
+    height, width = image_size or spec.image_size
     if spec.fit == "crop":
         pixels = _cropped(pixels, height / width)
     if spec.fit == "pad":
@@ -71,10 +109,7 @@ def present(pixels: np.ndarray, spec: Data) -> np.ndarray:
         pixels = np.zeros((height, width, 3), np.uint8)
         top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
         pixels[top : top + inner[0], left : left + inner[1]] = small
-    pixels = resize(pixels, (height, width), spec.resize)
-    if spec.channels == 1:
-        return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[:, :, None]
-    return pixels
+    return _in_channels(resize(pixels, (height, width), spec.resize), spec.channels)
 
 
 def resize(pixels: np.ndarray, image_size: tuple[int, int], method: str = "area") -> np.ndarray:
@@ -87,6 +122,40 @@ def resize(pixels: np.ndarray, image_size: tuple[int, int], method: str = "area"
     area = method == "area" and shrinks
     filtering = cv2.INTER_AREA if area else cv2.INTER_LINEAR
     return cv2.resize(pixels, (width, height), interpolation=filtering)
+
+
+def jpeg(content: bytes) -> Jpeg | None:
+    """The header of a JPEG; None of everything else. Pillow takes 70 µs for it, a seventh of what
+    decoding 320 px costs."""
+    if not content.startswith(b"\xff\xd8"):
+        return None
+    place, plain = 2, True
+    while content[place : place + 1] == b"\xff" and place + 9 < len(content):
+        marker = content[place + 1]
+        if marker in FRAMES:
+            height, width = content[place + 5 : place + 7], content[place + 7 : place + 9]
+            return Jpeg(int.from_bytes(height), int.from_bytes(width), plain)
+        plain = plain and content[place + 4 : place + 8] not in (b"Exif", b"MPF\0")
+        place += 2 + int.from_bytes(content[place + 2 : place + 4])
+    return None
+
+
+def _reduced(content: bytes, least: tuple[int, int]) -> int:
+    """How OpenCV is to read the file so that its sides stay at least so long."""
+    found = jpeg(content)
+    if found is None:
+        return cv2.IMREAD_COLOR_RGB
+    (h, w), (height, width) = found[:2], least
+    ratio = min(h / height, w / width)
+    if not found.plain:  # may be lying on its side
+        ratio = min(ratio, h / width, w / height)
+    return next(
+        (flags for parts, flags in _REDUCED.items() if parts <= ratio), cv2.IMREAD_COLOR_RGB
+    )
+
+
+def _in_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    return pixels if channels == 3 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[:, :, None]
 
 
 def _cropped(pixels: np.ndarray, ratio: float) -> np.ndarray:

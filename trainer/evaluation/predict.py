@@ -6,7 +6,7 @@ import tensorflow as tf
 
 
 def scores(model: keras.Model, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """One pass of `data.pipeline.evaluation` through the network.
+    """One pass of `data.feed.evaluation` through the network.
 
     Returns: scores float32 [N, K] and weights float32 [N] in the order of the examples, the padding
     of the last batch included: its weights, like those of pictures that could not be read, are 0.

@@ -1,94 +1,234 @@
-"""Checkpoints: `.keras` files with `state.json` inside, written atomically."""
+"""Checkpoints: `.keras` files with all that a training needs to go on as if it had never stopped.
 
+Beside what Keras keeps (weights, optimizer, loss scale) lie `state.json` and `state.npz` in the
+archive: one file, so that writing it is atomic. The last but one stays until the next is whole.
+"""
+
+import io
 import json
 import math
+import os
+import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
-from trainer import files
-from trainer.config.training import Best
+from trainer import files, terminal
+from trainer.config.training import Best, Checkpoint
 from trainer.errors import UserError
+from trainer.training import callback_state
 
-MEMBER = "state.json"  # Keras ignores further members of its archive
+MEMBER, ARRAYS = "state.json", "state.npz"  # Keras ignores further members of its archive
+_ARRAY = "__array__"  # its number stands in its place
+
+
+class Places(NamedTuple):
+    """Where the checkpoints of a run lie."""
+
+    last: Path
+    previous: Path  # the last one before
+    best: Path
 
 
 class State(NamedTuple):
     """What a run knows besides the weights and the optimizer."""
 
     epoch: int = 0  # finished ones
+    step: int = 0  # done of the epoch after them
+    stopped: bool = False  # by a callback
     best: float | None = None  # the best value of the monitored metric
-    history: tuple[dict[str, float], ...] = ()  # the logs of each epoch
-    seeds: tuple[list[int], ...] = ()  # of Dropout and its like: `.keras` does not restore them
-    callbacks: tuple[dict[str, Any], ...] = ()
+    history: Sequence[dict[str, float]] = ()  # the logs of each epoch
+    timing: Sequence[dict[str, float]] = ()  # of each epoch: no two runs have the same
+    seeds: Sequence[Any] = ()  # of Dropout and its like: `.keras` does not restore them
+    metrics: Sequence[Any] = ()  # running sums of the epoch that is not finished
+    callbacks: Sequence[dict[str, Any]] = ()
+    recipe: str = ""  # what the weights depend on; with another one it is another training
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Writes `last` after every epoch, `best` when the monitored value improved.
+    """Writes `last` after every epoch, every so many steps or minutes and when asked to, `best`
+    when the monitored value improved.
 
-    Stands last in the list of callbacks: it saves, and after a resume restores, the counters of
-    the others (EarlyStopping's patience, ReduceLROnPlateau's wait).
+    Stands after the callbacks whose state it keeps. After a resume it brings that back, together
+    with all that they may have changed by beginning anew.
+
+    Args:
+        best: which epoch is the best.
+        spec: when to write besides.
+        others: the callbacks whose state is kept.
+        metrics: of the training, whose running sums are kept.
+        state: to go on from, as it was read from `origin`.
+        asked: whether to write now; looked at after every batch.
+        timing: the names of the logs that no two runs have in common.
     """
 
     def __init__(
         self,
-        last: Path,
-        best: Path,
-        spec: Best,
+        places: Places,
+        best: Best,
+        spec: Checkpoint,
         others: Sequence[keras.callbacks.Callback] = (),
+        metrics: Sequence[keras.Metric] = (),
         state: State | None = None,
+        origin: Path | None = None,
+        asked: Callable[[], bool] = lambda: False,
+        timing: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        self.last, self.best, self.spec, self.others = last, best, spec, others
-        self.state = state or State()
+        self.places, self.best, self.spec = places, best, spec
+        self.others, self.metrics, self.asked = others, metrics, asked
+        self.state, self.origin, self.timing = state or State(), origin, timing
+        self.written = self.state
+        self._steps, self._looked = 0, time.monotonic()
 
     def on_train_begin(self, logs: Any = None) -> None:
-        for callback, counters in zip(self.others, self.state.callbacks, strict=False):
-            vars(callback).update(counters)
+        callback_state.restore(self.others, self.state.callbacks)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self.origin and self.state.step and epoch == self.state.epoch:
+            # The epoch has begun before: what was to change at its beginning has changed already.
+            load(self.model, self.origin, self.state.recipe)
+            callback_state.restore(self.others, self.state.callbacks)
+            _assign(_running(self.metrics), self.state.metrics)
+            self.model.stop_training = self.state.stopped
+        self.origin = None
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._steps += 1
+        due = self._due()
+        # What validation, which uses the metrics for itself, may have to write is that of here.
+        if due or batch + 1 == self.params["steps"] or self.model.stop_training:
+            self._snap(batch + 1)
+        if due:
+            self._write()
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self._due():
+            self._write()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = {name: _plain(value) for name, value in (logs or {}).items()}
-        value = logs[self.spec.monitor]
-        better = _better(value, self.state.best, self.spec.mode)
-        self.state = State(
-            epoch + 1,
-            value if better else self.state.best,
-            (*self.state.history, logs),
-            tuple(seed.numpy().tolist() for seed in _seeds(self.model)),
-            tuple(_counters(callback) for callback in self.others),
+        timing = {name: logs.pop(name) for name in self.timing if name in logs}
+        value = logs[self.best.monitor]
+        better = _better(value, self.state.best, self.best.mode)
+        self.state = self.state._replace(
+            epoch=epoch + 1,
+            step=0,
+            stopped=bool(self.model.stop_training),
+            best=value if better else self.state.best,
+            history=(*self.state.history, logs),
+            timing=(*self.state.timing, timing),
+            seeds=_values(_seeds(self.model)),
+            metrics=(),
+            callbacks=callback_state.of(self.others),
         )
         if better:  # first: an end between the two repeats the epoch, exactly
-            save(self.model, self.state, self.best)
-        save(self.model, self.state, self.last)
+            save(self.model, self.state, self.places.best)
+        self._write()
+
+    def _due(self) -> bool:
+        minutes = (time.monotonic() - self._looked) / 60
+        return (
+            self.asked()
+            or bool(self.spec.minutes and minutes >= self.spec.minutes)
+            or bool(self.spec.steps and self._steps >= self.spec.steps)
+        )
+
+    def _snap(self, step: int) -> None:
+        self.state = self.state._replace(
+            step=step,
+            stopped=bool(self.model.stop_training),
+            seeds=_values(_seeds(self.model)),
+            metrics=_values(_running(self.metrics)),
+            callbacks=callback_state.of(self.others),
+        )
+
+    def _write(self) -> None:
+        save(self.model, self.state, self.places.last, self.places.previous)
+        self.written, self._steps, self._looked = self.state, 0, time.monotonic()
 
 
-def save(model: keras.Model, state: State, path: Path) -> None:
-    """Weights, optimizer and state in one file that Keras can load."""
+def save(model: keras.Model, state: State, path: Path, previous: Path | None = None) -> None:
+    """Weights, optimizer and state in one file that Keras can load.
+
+    Args:
+        previous: what was at `path` goes there, once the new one is whole and on the disk.
+
+    Raises: UserError if it cannot be written.
+    """
+    arrays: list[np.ndarray] = []
+    packed, block = json.dumps(_packed(state._asdict(), arrays)), io.BytesIO()
+    np.savez(block, *arrays)
     with files.replacing(path) as partial:
         model.save(partial)
         with zipfile.ZipFile(partial, "a") as archive:
-            archive.writestr(MEMBER, json.dumps(state._asdict()))
+            archive.writestr(MEMBER, packed)
+            archive.writestr(ARRAYS, block.getvalue())
+        with partial.open("rb") as file:
+            os.fsync(file)  # else the new name may be on the disk before the content
+        if previous and path.exists():
+            path.replace(previous)
 
 
-def load(model: keras.Model, path: Path) -> State:
+def load(model: keras.Model, path: Path, recipe: str = "") -> State:
     """Fills the model, and its optimizer if it is compiled, and returns the state.
 
     Only numbers are read: the network itself is built from the config, so a checkpoint cannot
-    bring code. Raises UserError for a file that is none or does not fit.
+    bring code.
+
+    Args:
+        recipe: demanded of the checkpoint, if given.
+
+    Raises: UserError for a file that is none, is damaged or does not fit.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            state = State(**json.loads(archive.read(MEMBER)))
+            damaged = archive.testzip()
+            if damaged:
+                raise ValueError(f"{damaged} in it is damaged")
+            with np.load(io.BytesIO(archive.read(ARRAYS)), allow_pickle=False) as block:
+                arrays = [block[name] for name in block.files]
+            state = State(**_unpacked(json.loads(archive.read(MEMBER)), arrays))
+        if recipe and state.recipe != recipe:
+            raise ValueError("it was written by a training with another config")
         model.load_weights(path)
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
         reason = str(error).split("\n")[0]
         raise UserError(str(path), f"is no checkpoint of this run's network: {reason}") from None
-    for variable, value in zip(_seeds(model), state.seeds, strict=False):
-        variable.assign(value)
+    _assign(_seeds(model), state.seeds)
     return state
+
+
+def newest(model: keras.Model, places: Places, recipe: str) -> tuple[State, Path | None]:
+    """Fills the model from the newest checkpoint that is whole; returns its state and place.
+
+    Warns of those that are not. Without any checkpoint the model stays as it is.
+    Raises: UserErrors if there are some, but none is whole.
+    """
+    problems: list[UserError] = []
+    for path in places:
+        if not path.is_file():
+            continue
+        try:
+            found = load(model, path, recipe), path
+        except UserError as error:
+            problems.append(error)
+            continue
+        for problem in problems:
+            terminal.warn(f"{problem.where} {problem.problem}; {path.name} is used instead")
+        return found
+    if problems:
+        raise ExceptionGroup("not one checkpoint is whole", problems)
+    return State(), None
+
+
+def begun(places: Places) -> bool:
+    """Whether there is anything to go on from."""
+    return any(path.is_file() for path in places)
 
 
 def _better(value: float, best: float | None, mode: str) -> bool:
@@ -101,11 +241,48 @@ def _seeds(model: keras.Model) -> list[Any]:
     return [v for v in model.non_trainable_variables if v.name == "seed_generator_state"]
 
 
-def _counters(callback: keras.callbacks.Callback) -> dict[str, Any]:
-    """The attributes of a callback that are plain numbers or flags."""
-    names = [name for name in vars(callback) if name[0] != "_" and name != "min_delta"]
-    plain = {name: _plain(vars(callback)[name]) for name in names}  # Keras turns min_delta's sign
-    return {name: value for name, value in plain.items() if isinstance(value, bool | int | float)}
+def _running(metrics: Iterable[keras.Metric]) -> list[Any]:
+    return [variable for metric in metrics for variable in metric.variables]
+
+
+def _values(variables: Iterable[Any]) -> list[list[np.ndarray]]:
+    """Of each variable, what each replica has of it."""
+    return [[part.numpy() for part in _parts(variable)] for variable in variables]
+
+
+def _assign(variables: Iterable[Any], values: Iterable[Sequence[np.ndarray]]) -> None:
+    for variable, held in zip(variables, values, strict=False):
+        for part, value in zip(_parts(variable), held, strict=False):
+            part.assign(value)
+
+
+def _parts(variable: Any) -> Sequence[Any]:
+    """Read as a whole, the running sums of several replicas could not be taken apart again."""
+    return getattr(variable.value, "values", None) or (variable.value,)
+
+
+def _packed(value: Any, arrays: list[np.ndarray]) -> Any:
+    """The value for JSON, with numbers in the place of arrays."""
+    match value:
+        case np.ndarray():
+            arrays.append(value)
+            return {_ARRAY: len(arrays) - 1}
+        case dict():
+            return {name: _packed(each, arrays) for name, each in value.items()}
+        case list() | tuple():
+            return [_packed(each, arrays) for each in value]
+        case _:
+            return _plain(value)
+
+
+def _unpacked(value: Any, arrays: Sequence[np.ndarray]) -> Any:
+    if isinstance(value, list):
+        return [_unpacked(each, arrays) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if _ARRAY in value:
+        return arrays[value[_ARRAY]]
+    return {name: _unpacked(each, arrays) for name, each in value.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ from trainer import terminal
 
 @contextmanager
 def display(
-    names: Sequence[str], epochs: int, steps: int, images: int, first_epoch: int
+    names: Sequence[str], epochs: int, steps: int, images: int, done: int
 ) -> Iterator["Display"]:
     """The callback that shows a training.
 
@@ -20,9 +20,10 @@ def display(
         names: the logs to show, in this order.
         epochs, steps: of the training, per epoch.
         images: per step.
+        done: steps before.
     """
     with terminal.progress(epochs * steps, "training", "steps") as tick:
-        tick(first_epoch * steps, "")
+        tick(done, "")
         yield Display(tick, names, epochs, steps, images)
 
 
@@ -37,22 +38,23 @@ class Display(keras.callbacks.Callback):
         self.epochs, self.steps, self.images = epochs, steps, images
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.epoch, self.started = epoch, time.perf_counter()
+        self.epoch, self.started, self.done = epoch, time.perf_counter(), 0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        speed = (batch + 1) * self.images / (time.perf_counter() - self.started)
+        self.done += 1  # since the start, which may have been in the middle of the epoch
+        speed = self.done * self.images / (time.perf_counter() - self.started)
         shown = numbers(logs or {}, self.names)
         note = f"epoch {self.epoch + 1}/{self.epochs}  {shown}  {speed:.0f} images/s"
         self.tick(self.epoch * self.steps + batch + 1, note)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = dict(logs or {})
-        speed = logs["images_per_second"]
         seconds = time.perf_counter() - self.started
         width = len(str(self.epochs))
         terminal.say(
             f"epoch {epoch + 1:{width}}/{self.epochs}  {numbers(logs, self.names)}  "
-            f"{speed:.0f} images/s  {seconds:.0f} s"
+            f"{logs['images_per_second']:.0f} images/s  {logs['step_ms']:.0f} ms/step  "
+            f"{logs['input_wait']:.0%} waiting for input  {seconds:.0f} s"
         )
 
 

@@ -22,6 +22,10 @@ from trainer.training.objective import Objective
 Logs = dict[str, Any]
 Step = Callable[[Any], Logs]
 
+# Logs of an epoch that no two runs have in common: pictures per second, the share of the time that
+# was spent waiting for them, and what is left of it per step, in milliseconds.
+TIMING = ("images_per_second", "input_wait", "step_ms")
+
 
 def train(
     model: keras.Model,
@@ -34,18 +38,21 @@ def train(
     steps: int,
     callbacks: Iterable[keras.callbacks.Callback] = (),
     first_epoch: int = 0,
+    first_step: int = 0,
 ) -> dict[str, list[float]]:
     """Trains for epochs of so many steps, validating after each; returns the history.
 
     Args:
         model: built under the strategy's scope, compiled by `objective.build`.
         training: endless global batches of (images uint8 [.., H, W, C], labels [.., K], weights);
-            it starts where `first_epoch` starts.
+            it starts with the batch of `first_step`.
         validation: finite, of the same form.
         callbacks: Keras's own or the user's. Epoch logs hold the metrics, `val_` ones too,
-            `learning_rate` and `images_per_second`.
+            `learning_rate` and TIMING.
+        first_epoch, first_step: where a training goes on that was stopped; the metrics then hold
+            the sums of the steps before once `on_epoch_begin` has been called.
     """
-    step = _train_step(model, objective, strategy)
+    step = train_step(model, objective, strategy)
     test = _test_step(model, objective, strategy)
     batches = iter(strategy.experimental_distribute_dataset(training))
     validation = strategy.experimental_distribute_dataset(validation)
@@ -57,8 +64,10 @@ def train(
     )
     listeners.on_train_begin()
     for epoch in range(first_epoch, epochs):
+        _reset(objective)
         listeners.on_epoch_begin(epoch)
-        logs = _epoch(step, batches, steps, batch_size, objective, listeners)
+        logs = _epoch(step, batches, range(first_step, steps), batch_size, objective, listeners)
+        first_step = 0
         logs |= {
             f"val_{k}": v for k, v in _validate(test, validation, objective, listeners).items()
         }
@@ -74,22 +83,32 @@ def train(
 def _epoch(
     step: Step,
     batches: Any,
-    steps: int,
+    numbers: range,
     batch_size: int,
     objective: Objective,
     listeners: keras.callbacks.CallbackList,
 ) -> Logs:
-    _reset(objective)
-    start, done = time.perf_counter(), 0
-    for number in range(steps):
+    """The steps of these numbers. The clock starts after the first one, which may be traced."""
+    start, waited, timed = time.perf_counter(), 0.0, 0
+    for number in numbers:
         listeners.on_train_batch_begin(number)
-        logs = step(next(batches))
+        asked = time.perf_counter()
+        batch = next(batches)
+        waited += time.perf_counter() - asked
+        logs = step(batch)
         listeners.on_train_batch_end(number, logs)
-        done = number + 1
         if listeners.model.stop_training:
             break
-    results = _results(objective)
-    return results | {"images_per_second": done * batch_size / (time.perf_counter() - start)}
+        if number == numbers.start and len(numbers) > 1:
+            start, waited = time.perf_counter(), 0.0
+        else:
+            timed += 1
+    seconds = time.perf_counter() - start
+    return _results(objective) | {
+        "images_per_second": timed * batch_size / seconds,
+        "input_wait": waited / seconds,
+        "step_ms": 1000 * (seconds - waited) / max(timed, 1),
+    }
 
 
 def _validate(
@@ -111,7 +130,8 @@ def _validate(
     return results
 
 
-def _train_step(model: keras.Model, objective: Objective, strategy: tf.distribute.Strategy) -> Step:
+def train_step(model: keras.Model, objective: Objective, strategy: tf.distribute.Strategy) -> Step:
+    """A batch of all replicas -> the metrics so far, once the weights are better."""
     variables = model.trainable_variables
 
     def on_replica(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> None:

@@ -18,11 +18,12 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from trainer import files, terminal
 from trainer import run as runs
+from trainer.commands._assemble import check_augment
 from trainer.commands._gather import gather
 from trainer.config import Config
 from trainer.config.data import Data
-from trainer.data import augment, contact, pipeline, stream
-from trainer.data.decode import decode, present
+from trainer.data import augment, batches, contact, stream
+from trainer.data.decode import load
 from trainer.data.examples import Examples
 from trainer.errors import UserError
 
@@ -33,7 +34,7 @@ class Shown(NamedTuple):
     """A training picture and when training sees it."""
 
     number: int  # in the training examples
-    pixels: np.ndarray  # uint8 [H, W, C], not augmented
+    pixels: np.ndarray  # uint8 [H, W, C] as it is loaded, not augmented
     positions: list[int | None]  # in the stream, the first one of each epoch; None: not drawn
 
 
@@ -45,7 +46,7 @@ def run(config: Config, out: Path | None) -> None:
     """
     target = out or runs.preview(config)
     files.demand_writable(target, "--out" if out else "runs")
-    augment.check(config.data.augment, config.data.input_shape)
+    check_augment(config.data)
     examples = gather(config).sides.train
     shown = chosen(examples, config.data, config.seed)
     sheet = _sheet(config, examples, shown)
@@ -63,7 +64,7 @@ def chosen(examples: Examples, spec: Data, seed: int) -> list[Shown]:
 
     Raises: UserError if none can be read.
     """
-    order = pipeline.sampled(examples, spec, seed)
+    order = batches.sampled(examples, spec, seed)
     length = -(-len(examples) // spec.batch_size) * spec.batch_size  # positions of an epoch
     drawn = [
         np.fromiter(map(order, range(epoch * length, (epoch + 1) * length)), np.int64, length)
@@ -103,17 +104,15 @@ def _readable(
 ) -> Iterator[tuple[int, np.ndarray]]:
     for index in candidates:
         with suppress(OSError, ValueError):  # training leaves it out too
-            yield index, present(decode(examples.pictures.content(index)), spec)
+            yield index, load(examples.pictures.content(index), spec)
 
 
 def _sheet(config: Config, examples: Examples, shown: Sequence[Shown]) -> Image.Image:
-    augmented = augment.build(config.data.augment)
+    augmented, draws = augment.build(config.data.augment), stream.Draws(config.seed)
 
     def row(each: Shown) -> contact.Row:
         seen = [
-            None
-            if position is None
-            else augmented(each.pixels, *stream.generators(config.seed, position))
+            None if position is None else augmented(each.pixels, *draws.at(position))
             for position in each.positions
         ]
         caption = ", ".join(examples.names_of(each.number)) or "no label"

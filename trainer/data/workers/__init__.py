@@ -1,0 +1,1 @@
+"""Processes that make batches, and the choice between them and threads."""

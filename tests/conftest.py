@@ -1,5 +1,6 @@
 """What the tests share: small pictures, a small config, the command line in this process."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,11 @@ training:
   epochs: 2
   optimizer: {Adam: {learning_rate: 0.01}}
 """
+
+
+# A shell that runs pytest in the background has SIGINT ignored, and children would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -4,12 +4,13 @@ import io
 import sys
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
 from trainer.config.data import Data, Folder
-from trainer.data.decode import MAX_PIXELS, decode, present, resize
+from trainer.data.decode import MAX_PIXELS, decode, load, present, resize
 
 RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (90, 90, 90)
 
@@ -204,3 +205,66 @@ def test_shrinking_averages_the_area() -> None:
 def test_growing_is_bilinear() -> None:
     pixels = np.array([[0, 100]], np.uint8)[:, :, None].repeat(3, axis=2)
     assert resize(pixels, (1, 4))[0, :, 0].tolist() == [0, 25, 75, 100]
+
+
+def smooth_jpeg(height: int, width: int, orientation: int = 0) -> bytes:
+    """A smooth JPEG."""
+    down, across = np.mgrid[0:height, 0:width]
+    pixels = np.stack([down * 255 // height, across * 255 // width, 0 * down + 90], axis=2)
+    exif, stream = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    written = {"exif": exif} if orientation else {}
+    Image.fromarray(pixels.astype(np.uint8)).save(stream, "jpeg", quality=95, **written)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("size", "least", "expected"),
+    [
+        ((96, 160), (96, 160), (96, 160)),
+        ((96, 160), (49, 10), (96, 160)),
+        ((96, 160), (48, 80), (48, 80)),
+        ((97, 161), (48, 80), (49, 81)),
+        ((96, 160), (24, 30), (24, 40)),
+        ((96, 160), (1, 1), (12, 20)),
+    ],
+)
+def test_a_jpeg_is_decoded_at_a_part_of_its_size(
+    size: tuple[int, int], least: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    content = smooth_jpeg(*size)
+    exact, scaled = decode(content), decode(content, least)
+    assert scaled.shape == (*expected, 3)
+    difference = resize(exact, expected).astype(int) - scaled
+    assert np.abs(difference).mean() < 1.5
+
+
+def test_a_jpeg_that_lies_on_its_side_stays_large_enough_both_ways() -> None:
+    assert decode(smooth_jpeg(96, 160, orientation=6), (80, 48)).shape == (160, 96, 3)
+    assert decode(smooth_jpeg(96, 160, orientation=6), (48, 48)).shape == (80, 48, 3)
+    assert decode(smooth_jpeg(96, 160, orientation=1), (48, 80)).shape == (96, 160, 3)
+
+
+def test_only_jpegs_are_scaled() -> None:
+    png = cv2.imencode(".png", np.zeros((96, 160, 3), np.uint8))[1].tobytes()
+    assert decode(png, (1, 1)).shape == (96, 160, 3)
+    assert decode(np.zeros((96, 160), np.uint8), (1, 1)).shape == (96, 160, 3)
+    with pytest.raises(ValueError, match="truncated"):
+        decode(smooth_jpeg(96, 160)[:900], (1, 1))
+
+
+def test_what_augmentation_begins_with() -> None:
+    def loaded(**options: object) -> np.ndarray:
+        source = Folder(kind="folder", path="unused")
+        return load(content, Data(source=source, image_size=[24, 40], **options))  # type: ignore[arg-type]
+
+    content = smooth_jpeg(96, 160)
+    exact = decode(content)
+    assert np.array_equal(loaded(), resize(exact, (24, 40)))
+    assert np.array_equal(loaded(load_size=[48, 50]), resize(exact, (48, 50)))
+    assert np.array_equal(loaded(load_size="original"), exact)
+    assert loaded(load_size="original", channels=1).shape == (96, 160, 1)
+    assert np.array_equal(loaded(jpeg_scaling=True), decode(content, (24, 40)))
+    assert np.array_equal(
+        loaded(jpeg_scaling=True, load_size=[48, 50]), resize(decode(content, (48, 50)), (48, 50))
+    )

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from trainer.config import Config, tree
 from trainer.config.base import Call, Names, Section
-from trainer.config.mistakes import humane, join
+from trainer.config.mistakes import humane, join, merged
 from trainer.errors import UserError, leaves
 
 # (where in the config, package the name belongs to, the call) -> its mistakes
@@ -104,7 +104,7 @@ def _validated(
         found = section.model_validate(value)
     except ValidationError as error:
         details = [each for each in error.errors(include_url=False) if not _is_echo(each)]
-        mistakes = [humane(each, section, value) for each in details]
+        mistakes = merged([humane(each, section, value) for each in details])
     for where, package, call in calls(section, value) if check else ():
         mistakes += check(where, package, call)  # type: ignore[misc]
     if found is None or mistakes:

@@ -37,8 +37,8 @@ def humane(detail: ErrorDetails, section: type[Section], value: Any) -> UserErro
         if isinstance(key, int):
             where, value = f"{where}[{key}]", value[key] if key < len(value) else None
             continue
-        if isinstance(value, dict) and key not in value:
-            continue  # the tag of a union, which pydantic adds to its path
+        if not isinstance(value, dict) or key not in value:
+            continue  # the tag or the member of a union, which pydantic adds to its path
         where, value = join(where, key), value[key]
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "missing" and isinstance(last, int):
@@ -74,6 +74,24 @@ def humane(detail: ErrorDetails, section: type[Section], value: Any) -> UserErro
         )
     expected = _EXPECTED.get(kind) or detail["msg"].removeprefix("Input should be ")
     return UserError(where, f"expected {expected}, received {received(value)}")
+
+
+def merged(errors: Sequence[UserError]) -> list[UserError]:
+    """Of a value that may be of several kinds, pydantic says for each why it is none: one finding,
+    `expected this or that`; where the inside of one kind is wrong, that kind was meant."""
+    found: dict[tuple[str, str], UserError] = {}
+    for error in errors:
+        expected, _, rest = error.problem.partition(", received ")
+        if not rest or not expected.startswith("expected "):
+            found[error.where, error.problem] = error
+        elif not any(re.match(re.escape(error.where) + r"[.\[]", each.where) for each in errors):
+            former = found.get((error.where, rest))
+            if former:
+                first = former.problem.partition(", received ")[0]
+                expected = f"{first}, or {expected.removeprefix('expected ')}"
+            problem = f"{expected}, received {rest}"
+            found[error.where, rest] = UserError(error.where, problem, error.hint)
+    return list(found.values())
 
 
 def _known_keys(section: type[Section], loc: Sequence[int | str]) -> set[str]:

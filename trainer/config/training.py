@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict
+from pydantic import Field, Strict, field_validator
 
 from trainer.config.base import Call, Callback, Loss, Metric, Optimizer, Pair, Section
 
@@ -34,3 +34,10 @@ class Training(Section):
     best: Best = Best()
     checkpoint: Checkpoint = Checkpoint()
     profile: Pair | None = None  # first and last step of a trace for TensorBoard's profiler
+
+    @field_validator("profile")
+    @classmethod
+    def _a_range(cls, steps: tuple[int, int] | None) -> tuple[int, int] | None:
+        if steps and not 1 <= steps[0] <= steps[1]:
+            raise ValueError(f"expected [first, last] step, counted from 1, received {list(steps)}")
+        return steps

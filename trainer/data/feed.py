@@ -201,7 +201,9 @@ def made_by(
     elif spec.workers == "threads":
         chosen = choice.Choice(0, "threads, as data.workers says")
     else:
-        chosen = choice.Choice(spec.workers, f"{spec.workers} processes, as data.workers says")
+        chosen = choice.Choice(
+            spec.workers, f"{spec.workers} process{'es' * (spec.workers > 1)}, as data.workers says"
+        )
     with ExitStack() as stack:
         make: Make
         if chosen.processes:

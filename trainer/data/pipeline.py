@@ -4,6 +4,7 @@ Whether threads make them or processes, the graph is the same: one call per step
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -53,15 +54,19 @@ def dataset(
         parallel: so many are made at once.
     """
 
+    telling = threading.Lock()  # several batches may have met the same picture
+
     def batch(step: np.ndarray) -> Batch:
         try:
             found, about = make(int(step))
         except UserError as error:
             faults.errors.append(error)
             raise
-        for place, reason in about.unreadable.items():
-            if faults.unreadable.setdefault(place, reason) is reason:  # of several, the first
-                terminal.warn(f"{place} is left out: {reason}")
+        with telling:
+            new = {k: v for k, v in about.unreadable.items() if k not in faults.unreadable}
+            faults.unreadable.update(new)
+        for place, reason in new.items():
+            terminal.warn(f"{place} is left out: {reason}")
         if made:
             made(about)
         return found

@@ -54,6 +54,8 @@ def dying(folder: Path, times: int, how: str = "kill") -> Fill:
             batch[0][:2] = 77
             if how == "exit":
                 os._exit(7)
+            if how == "fault":
+                ctypes.string_at(0)
             os.kill(os.getpid(), signal.SIGKILL)
         draw(step, batch)
         return Made(0, 0, 0, {})

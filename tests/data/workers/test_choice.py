@@ -66,9 +66,8 @@ def test_threads_for_cheap_pictures() -> None:
 def test_slow_batches_are_measured_by_as_few_as_possible(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "ALONE_SECONDS", 0.0)
     monkeypatch.setattr(choice, "TOGETHER_SECONDS", 0.0)
-    found, early = choice.choose(waiting(1), SHAPES, limit=8)
-    assert found.processes == 8
-    assert found.reason.startswith("8 processes: 2 threads made ")
+    found, early = choice.choose(waiting(), SHAPES, limit=8)
+    assert ": 2 threads made " in found.reason
     assert sorted(early) == [0, 1, 2]
 
 

@@ -108,7 +108,7 @@ def test_three_deaths_end_the_run(
         batch, _ = make(18)  # for whoever goes on all the same
     assert str(caught.value) == (
         f"data.workers: a worker died 3 times at step 17: {ending}\n"
-        "  what it wrote stands above; fewer workers need less memory, data.workers: threads needs none"
+        "  what it wrote stands above; take fewer workers, or data.workers: threads"
     )
     assert len(warnings) == 3
     assert_equal(batch, drawn(18))
@@ -116,8 +116,19 @@ def test_three_deaths_end_the_run(
 
 @pytest.mark.parametrize("how", ["busy", "native"])
 def test_a_worker_that_hangs_is_replaced_and_says_where(
-    how: str, tmp_path: Path, warnings: list[str], capfd: pytest.CaptureFixture[str]
+    how: str,
+    tmp_path: Path,
+    warnings: list[str],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    codes, end = set(), process.end
+
+    def ended(worker: process.Process) -> None:
+        end(worker)
+        codes.add(worker.popen.returncode)
+
+    monkeypatch.setattr(process, "end", ended)
     with pool.started(partial(makers.stuck, tmp_path, how), SHAPES, 1, patience=0.2) as make:
         with pytest.raises(UserError) as caught:
             make(17)
@@ -125,7 +136,34 @@ def test_a_worker_that_hangs_is_replaced_and_says_where(
     told = "a worker hung at step 17: no batch in 0.2 s; another takes its place"
     assert warnings == [told] * 3
     assert "makers.py" in capfd.readouterr().err
+    # By itself, as it must where the kernel tells it nothing of its parent's end.
+    assert codes == {-signal.SIGALRM, -signal.SIGKILL}
     assert not any(map(alive, makers.processes(tmp_path)))
+
+
+@linux
+def test_a_crash_in_native_code_says_where(
+    tmp_path: Path, warnings: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pool.started(partial(makers.dying, tmp_path, 1, "fault"), SHAPES, 1) as make:
+        batch, _ = make(17)
+    assert_equal(batch, drawn(17))
+    assert warnings == ["a worker died at step 17: killed by signal 11; another takes its place"]
+    assert "makers.py" in capfd.readouterr().err
+
+
+def test_workers_that_the_system_refuses_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    with pytest.raises(UserError) as caught, monkeypatch.context() as patch:
+        patch.setattr(process, "start", refused)
+        with pool.started(makers.noise, SHAPES, 2):
+            pass
+    assert str(caught.value) == (
+        "data.workers: a worker cannot be started: Resource temporarily unavailable\n"
+        "  take fewer workers, or data.workers: threads"
+    )
 
 
 @linux
@@ -393,6 +431,27 @@ def test_no_worker_outlives_its_parent_because_of_a_fork(tmp_path: Path) -> None
         running.kill()
         running.wait(60)
         wait_for(lambda: not any(map(alive, makers.processes(noted))))
+
+
+EARLY = """\
+import time
+from tests.data.workers import makers
+from trainer.data.workers import pool
+
+with pool.started(makers.noise, makers.SHAPES, 2) as make:
+    print(*[each.popen.pid for each in make._workers], flush=True)
+    time.sleep(600)
+"""
+
+
+def test_no_worker_that_still_starts_outlives_its_parent(tmp_path: Path) -> None:
+    with parent(EARLY, cwd=tmp_path) as running:
+        assert running.stdout
+        workers = list(map(int, running.stdout.readline().split()))
+        assert len(workers) == 2
+        running.kill()
+        running.wait(60)
+        wait_for(lambda: not any(map(alive, workers)))
 
 
 INTERRUPTED = """\

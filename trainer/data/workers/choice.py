@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from trainer.data.batch import Batch, Fill, Made, Shapes, empty
 
-# Below this one core feeds 1,000 pictures a second: more than CPUs train on, and GPUs at the sizes
-# that cost so little are rarely faster. Not worth the second and the 0.1 GB of each process.
+# Below this one core feeds 1,000 pictures a second. A CPU trains on fewer; a GPU may want more of
+# such small pictures, and then the number can be written. A process takes a second and 0.1 GB.
 CHEAP = 0.001  # CPU seconds per picture
 
 SCALES = 0.6  # of the cores that threads must make use of; bound by Python they stay near one core

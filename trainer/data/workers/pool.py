@@ -23,9 +23,7 @@ from trainer.errors import UserError
 
 TRIES = 3
 WHERE = "data.workers"
-HINT = (
-    "what it wrote stands above; fewer workers need less memory, data.workers: threads needs none"
-)
+WAYS_OUT = "take fewer workers, or data.workers: threads"
 
 
 class Closed(Exception):
@@ -49,12 +47,13 @@ def started(
         patience: seconds that a batch may take; then its worker is replaced.
         inherited: descriptors that the workers get, with the same numbers, those started later too.
 
-    Raises: UserError on Windows; OSError if the system gives no processes or memory.
+    Raises: UserError on Windows, or if the system gives no processes or no memory.
     """
     if sys.platform == "win32":
         problem = "worker processes need Linux or macOS"
         raise UserError(WHERE, problem, "write data.workers: threads")
-    pool = Pool(prepare, shapes, count, patience, inherited)
+    with _explained():
+        pool = Pool(prepare, shapes, count, patience, inherited)
     try:
         pool.open()
         yield pool
@@ -113,17 +112,16 @@ class Pool:
             self._idle.put(slot)
 
     def _ask(self, slot: int, step: int) -> Made | Exception:
-        for turn in range(1, TRIES + 1):
+        for _ in range(TRIES):
             if self._closed:
                 raise Closed
             try:
                 return process.ask(self._workers[slot], step, self._job.patience)
-            except process.Lost as lost:
+            except process.Lost as error:
+                lost = error
                 self._replace(slot, lost)
-                if turn == TRIES:
-                    problem = f"a worker {lost.verb} {TRIES} times {lost.rest}"
-                    raise UserError(WHERE, problem, HINT) from None
-        raise AssertionError
+        problem = f"a worker {lost.verb} {TRIES} times {lost.rest}"
+        raise UserError(WHERE, problem, f"what it wrote stands above; {WAYS_OUT}")
 
     def close(self) -> None:
         """Ends the workers and waits for them. Threads that wait for a batch get Closed."""
@@ -148,7 +146,8 @@ class Pool:
             self._idle.put(slot)  # for those who still stand in line
 
     def _start(self, slot: int) -> process.Process:
-        return process.start(self._block, slot, self._job, self._inherited)
+        with _explained():
+            return process.start(self._block, slot, self._job, self._inherited)
 
     def _replace(self, slot: int, lost: process.Lost) -> None:
         with self._starting:
@@ -168,6 +167,15 @@ class Pool:
             for worker in self._workers:
                 with suppress(OSError):
                     os.close(worker.lifeline)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        problem = f"a worker cannot be started: {error.strerror or error}"
+        raise UserError(WHERE, problem, WAYS_OUT) from None
 
 
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()

@@ -59,7 +59,8 @@ training:
   checkpoint: {steps: 2}
 """
 
-# Does once what the file `plan` says, such as `SIGTERM train 4`: that signal after the fourth step.
+# Does what the lines of the file `plan` say, each once, such as `SIGTERM train 4`: that signal after
+# the fourth step.
 ENDS = """\
 import errno, os, resource, signal, zipfile
 from pathlib import Path
@@ -74,10 +75,14 @@ def full(*_):
 class End(keras.callbacks.Callback):
     def act(self, *here):
         plan = Path("plan")
-        what, *when = plan.read_text().split() if plan.exists() else [""]
-        if when != [str(each) for each in here]:
-            return
-        plan.unlink()
+        lines = plan.read_text().splitlines() if plan.exists() else []
+        when = " ".join(map(str, here))
+        found = [line for line in lines if line.endswith(f" {when}")]
+        plan.write_text("\\n".join(line for line in lines if line not in found))
+        for line in found:
+            self.do(line.removesuffix(f" {when}"))
+
+    def do(self, what):
         match what:
             case "kill-in-write":
                 zipfile.ZipFile.writestr = kill
@@ -93,6 +98,9 @@ class End(keras.callbacks.Callback):
 
     def steps(self):
         return int(self.model.optimizer.iterations)
+
+    def on_epoch_begin(self, epoch, logs=None):  # once per epoch, however often it is resumed
+        self.model.optimizer.learning_rate = 0.9 * float(self.model.optimizer.learning_rate)
 
     def on_train_begin(self, logs=None): self.act("begin")
     def on_train_batch_end(self, batch, logs=None): self.act("train", self.steps())
@@ -268,15 +276,8 @@ def test_a_signal_after_the_last_step_is_heeded_too(planned: Any, trainer: Train
 
 def test_ctrl_c_twice_says_what_is_kept(planned: Any, trainer: Trainer) -> None:
     """The second one comes in the validation, before anything is written."""
-    Path("twice.py").write_text(
-        "import keras, os, signal\n"
-        "class Twice(keras.callbacks.Callback):\n"
-        "    def on_test_batch_end(self, batch, logs=None):\n"
-        "        if self.model.optimizer.iterations == 6:\n"
-        "            os.kill(os.getpid(), signal.SIGINT)\n"
-        "            os.kill(os.getpid(), signal.SIGINT)\n"
-    )
-    done = trainer("fit", "small.yaml", "--set", "training.callbacks=[twice.Twice]")
+    planned("SIGINT test 6 0\nSIGINT test 6 0")
+    done = trainer("fit", "small.yaml")
     assert (done.code, done.err) == (130, how_to_go_on("in epoch 2 after step 2"))
 
 
@@ -527,17 +528,20 @@ def test_a_callback_stops_within_an_epoch_and_a_signal_after_it(
 ) -> None:
     """What has been stopped does not go on for a step."""
     planned("stop train 5")
-    assert trainer("fit", "small.yaml", "--set", "name=whole").code == 0
-    Path("stop_and_term.py").write_text(
-        "import keras, os, signal\n"
-        "class Stop(keras.callbacks.Callback):\n"
-        "    def on_train_batch_end(self, batch, logs=None):\n"
-        "        if self.model.optimizer.iterations == 5: self.model.stop_training = True\n"
-        "    def on_test_batch_end(self, batch, logs=None):\n"
-        "        if self.model.optimizer.iterations == 5: os.kill(os.getpid(), signal.SIGTERM)\n"
-    )
-    options = ["--set", "training.callbacks[0]=stop_and_term.Stop"]
-    assert trainer("fit", "small.yaml", *options).code == 143
-    assert trainer("fit", "small.yaml", "--resume").code == 0
-    histories = [Path(f"runs/{name}/latest/history.csv").read_text() for name in ("whole", "small")]
-    assert histories[0] == histories[1]
+    assert trainer("fit", "small.yaml", "--set", "name=other").code == 0
+    planned("stop train 5\nSIGTERM test 5 0")
+    assert trainer("fit", "small.yaml").code == 143
+    done = trainer("fit", "small.yaml", "--resume")
+    assert done.code == 0, done.err
+    assert "stopped  by a callback after epoch 2 of 3\n" in done.out
+    one, other = (Path(f"runs/{name}/latest/history.csv") for name in ("small", "other"))
+    assert one.read_text() == other.read_text()
+
+
+def test_a_table_of_epochs_goes_on(planned: Any, trainer: Trainer) -> None:
+    options = ["--set", "training.callbacks=[planned_ends.End, {CSVLogger: {filename: log.csv}}]"]
+    planned("SIGTERM train 4\nSIGTERM train 8")
+    for _ in range(3):
+        trainer("fit", "small.yaml", *options, "--resume")
+    column = [line.split(",")[0] for line in Path("log.csv").read_text().splitlines()]
+    assert column == ["epoch", "0", "1", "2"]

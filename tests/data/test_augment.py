@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainer.config.base import Call
-from trainer.data import augment, stream
+from trainer.data import augment
 from trainer.errors import UserError, leaves
 
 CALLS = (
@@ -18,13 +18,12 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
 
 
 def test_the_position_alone_decides_what_a_picture_becomes() -> None:
-    apply = augment.build(CALLS)
-    draws = stream.Draws(1)
-    forward = [apply(PIXELS, *draws.at(k)) for k in range(40)]
-    apply = augment.build(CALLS)
-    backward = [apply(PIXELS, *draws.at(k)) for k in reversed(range(40))][::-1]
+    apply = augment.build(CALLS, 1)
+    forward = [apply(PIXELS, k) for k in range(40)]
+    apply = augment.build(CALLS, 1)
+    backward = [apply(PIXELS, k) for k in reversed(range(40))][::-1]
     with ThreadPoolExecutor(4) as pool:
-        threads = list(pool.map(lambda k: apply(PIXELS, *stream.Draws(1).at(k)), range(40)))
+        threads = list(pool.map(lambda k: apply(PIXELS, k), range(40)))
     for others in (backward, threads):
         assert all(np.array_equal(a, b) for a, b in zip(forward, others, strict=True))
     assert len({picture.tobytes() for picture in forward}) > 30
@@ -32,17 +31,16 @@ def test_the_position_alone_decides_what_a_picture_becomes() -> None:
 
 def test_transforms_draw_independently() -> None:
     """set_random_seed would give each transform the same numbers: flips in both directions or none."""
-    apply = augment.build((Call("HorizontalFlip"), Call("VerticalFlip")))
+    apply = augment.build((Call("HorizontalFlip"), Call("VerticalFlip")), 1)
     corner = np.zeros((2, 2, 3), np.uint8)
     corner[0, 0] = 255
-    draws = stream.Draws(1)
-    places = [apply(corner, *draws.at(k))[..., 0].argmax() for k in range(400)]
+    places = [apply(corner, k)[..., 0].argmax() for k in range(400)]
     counts = np.bincount(places, minlength=4)
     assert counts.min() > 60  # 100 each, standard deviation 9
 
 
 def test_no_transforms_change_nothing() -> None:
-    assert np.array_equal(augment.build(())(PIXELS, *stream.Draws(1).at(1)), PIXELS)
+    assert np.array_equal(augment.build((), 1)(PIXELS, 1), PIXELS)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +70,7 @@ def test_what_keeps_the_picture_passes() -> None:
 
 def test_values_that_albumentations_refuses() -> None:
     with pytest.raises(UserError) as error:
-        augment.build((Call("Affine", {"rotate": "much"}),))
+        augment.build((Call("Affine", {"rotate": "much"}),), 1)
     assert str(error.value) == (
         "data.augment[0].Affine: refused by albumentations: rotate: "
         "Input should be a valid tuple, received the text 'much'"
@@ -81,7 +79,7 @@ def test_values_that_albumentations_refuses() -> None:
 
 def test_unknown_arguments_are_mistakes_not_warnings() -> None:
     with pytest.raises(ExceptionGroup) as group:
-        augment.build((Call("OneOf", {"transforms": [{"Blur": {"limit": 3}}]}),))
+        augment.build((Call("OneOf", {"transforms": [{"Blur": {"limit": 3}}]}),), 1)
     assert [str(error) for error in leaves(group.value)] == [
         "data.augment[0].OneOf.transforms[0].Blur.limit: Blur has no argument 'limit'\n"
         "  did you mean 'blur_limit'?"

@@ -9,14 +9,15 @@ import numpy as np
 
 from trainer import objects
 from trainer.config.base import Call
+from trainer.data import stream
 from trainer.errors import UserError
 
-# (pixels uint8 [H, W, C], numpy generator, Python generator) -> pixels uint8 [H, W, C]
-Augment = Callable[[np.ndarray, np.random.Generator, random.Random], np.ndarray]
+# (pixels uint8 [H, W, C], position in the stream) -> pixels uint8 [H, W, C]
+Augment = Callable[[np.ndarray, int], np.ndarray]
 
 
-def build(calls: Sequence[Call], where: str = "data.augment") -> Augment:
-    """The transforms in order, as one function whose draws depend on the generators alone.
+def build(calls: Sequence[Call], seed: int, where: str = "data.augment") -> Augment:
+    """The transforms in order, as one function whose draws depend on seed and position alone.
 
     A pipeline works on one picture at a time: shared by threads, it would mix their draws.
     TensorFlow calls from ever new threads, so idle pipelines wait in a list, not in thread-local
@@ -24,23 +25,29 @@ def build(calls: Sequence[Call], where: str = "data.augment") -> Augment:
     `set_random_state` hands one generator to all transforms; `set_random_seed` would give each the
     same seed and so correlated draws.
     """
-    idle = [_compose(calls, where)]  # mistakes belong here, not into a thread
-    modules = (type(each).__module__ for each in _leaves(idle[0]))
+
+    def new() -> tuple[list[Any], stream.Draws]:
+        pipeline, draws = _compose(calls, where), stream.Draws(seed)
+        pipeline.set_random_state(draws.generator, draws.python)
+        # Called one by one: Compose looks for boxes and masks first, which takes 4 µs.
+        return pipeline.transforms, draws
+
+    idle = [new()]  # mistakes belong here, not into a thread
+    modules = (type(leaf).__module__ for each in idle[0][0] for leaf in _leaves(each))
     own = not all(name.startswith("albumentations.") for name in modules)
 
-    def augment(
-        pixels: np.ndarray, generator: np.random.Generator, python: random.Random
-    ) -> np.ndarray:
+    def augment(pixels: np.ndarray, position: int) -> np.ndarray:
         try:
-            pipeline = idle.pop()
+            transforms, draws = idle.pop()
         except IndexError:
-            pipeline = _compose(calls, where)
-        pipeline.set_random_state(generator, python)
+            transforms, draws = new()
+        draws.at(position)
         if own and not pixels.flags.writeable:  # none of albumentations' own writes to its input
             pixels = pixels.copy()
-        result = pipeline(image=pixels)["image"]
-        idle.append(pipeline)
-        return result
+        for transform in transforms:
+            pixels = transform(image=pixels)["image"]
+        idle.append((transforms, draws))
+        return pixels
 
     return augment
 

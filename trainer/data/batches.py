@@ -5,7 +5,6 @@ A batch is (images uint8 [N, H, W, C], labels float32 [N, K], weights float32 [N
 row that counts for nothing. N is the global batch size, always; K classes.
 """
 
-import random
 import time
 from collections.abc import Callable, Mapping
 
@@ -18,6 +17,8 @@ from trainer.data.cache import Store
 from trainer.data.decode import decode, load, present
 from trainer.data.examples import Examples
 from trainer.errors import UserError, suggestion
+
+TIMED = 8  # every so many pictures: to ask for the time of a thread takes half a microsecond
 
 Make = Callable[["bytes | np.ndarray"], np.ndarray]  # content -> pixels [H, W, C]
 
@@ -35,25 +36,27 @@ def training(examples: Examples, spec: Data, seed: int, store: Store | None = No
     Args:
         store: keeps decoded pictures, of the shape that `data.decode.load` gives.
     """
-    order, augmented = sampled(examples, spec, seed), augment.build(spec.augment)
+    order, augmented = sampled(examples, spec, seed), augment.build(spec.augment, seed)
     weights_K = class_weights(examples, spec)
     read = _Reader(examples, lambda content: load(content, spec), store)
 
     def fill(step: int, batch: Batch) -> Made:
         images, labels, weights = batch
-        indices = np.empty(len(images), np.int64)
-        draws, known = stream.Draws(seed), len(read.unreadable)
-        decoding = augmenting = 0.0
-        for row, position in enumerate(stream.positions(step, len(images))):
-            begun = time.thread_time()
+        size, shape, known = len(images), images.shape[1:], len(read.unreadable)
+        indices, decoding, augmenting = np.empty(size, np.int64), 0.0, 0.0
+        for row, position in enumerate(stream.positions(step, size)):
+            timed = row % TIMED == 0
+            begun = time.thread_time() if timed else 0.0
             indices[row], pixels = read.next(order(position))
-            read_by = time.thread_time()
-            images[row] = _applied(augmented, pixels, images[row].shape, draws.at(position))
-            decoding += read_by - begun
-            augmenting += time.thread_time() - read_by
+            decoded = time.thread_time() if timed else 0.0
+            images[row] = _applied(augmented, pixels, position, shape)
+            if timed:
+                decoding += decoded - begun
+                augmenting += time.thread_time() - decoded
         labels[:] = examples.targets(indices)
         weights[:] = 1 if weights_K is None else weights_K[examples.labels[indices]]
-        return Made(decoding, augmenting, len(images), read.since(known))
+        share = size / -(-size // TIMED)
+        return Made(decoding * share, augmenting * share, size, read.since(known))
 
     return fill
 
@@ -175,17 +178,15 @@ class _Reader:
 
 
 def _applied(
-    augmented: augment.Augment,
-    pixels: np.ndarray,
-    shape: tuple[int, ...],
-    generators: tuple[np.random.Generator, random.Random],
+    augmented: augment.Augment, pixels: np.ndarray, position: int, shape: tuple[int, ...]
 ) -> np.ndarray:
     """The augmented picture. Raises UserError for whatever a transform raises or makes of it."""
     try:
-        result = augmented(pixels, *generators)
+        result = augmented(pixels, position)
     except Exception as error:
         size = "x".join(map(str, pixels.shape))
         problem = f"fails on a picture of {size}: {type(error).__name__}: {error}"
         raise UserError("data.augment", problem) from error
-    augment.demand(result, pixels.shape, shape)
+    if result.shape != shape or result.dtype != np.uint8:
+        augment.demand(result, pixels.shape, shape)
     return result

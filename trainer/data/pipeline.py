@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import terminal
-from trainer.data.batch import Batch, Fill, Made, Shapes, empty
+from trainer.data.batch import Batch, Buffers, Fill, Made, Shapes
 from trainer.errors import UserError
 
 PARALLEL_BATCHES = min(4, os.cpu_count() or 1)  # OpenCV lets go of the interpreter while it decodes
@@ -32,8 +32,10 @@ class Faults(NamedTuple):
 def in_threads(fill: Fill, shapes: Shapes) -> Make:
     """Makes a batch in the thread that asks for it."""
 
+    buffer = Buffers(shapes)
+
     def make(step: int) -> tuple[Batch, Made]:
-        batch = empty(shapes)
+        batch = buffer()
         return batch, fill(step, batch)
 
     return make

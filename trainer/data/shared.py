@@ -18,7 +18,7 @@ def create(size: int) -> int:
     else:  # macOS: a file that has lost its name
         descriptor, name = tempfile.mkstemp()
         os.unlink(name)  # noqa: PTH108
-    os.ftruncate(descriptor, size)
+    os.ftruncate(descriptor, max(size, 1))  # nothing cannot be mapped
     return descriptor
 
 

@@ -101,16 +101,16 @@ class Draws:
         self._philox = np.random.Philox(0)
         self._state = self._philox.state
         self._state["state"]["counter"][:] = (0, 0, 0, _AUGMENTATION)
-        self._state["state"]["key"][:] = (seed, 0)
+        self._key = self._state["state"]["key"]
+        self._key[:] = (seed, 0)
         self.generator = np.random.Generator(self._philox)
         self.python = random.Random()
 
-    def at(self, position: int) -> tuple[np.random.Generator, random.Random]:
-        """Both generators, as they are at a position of the stream, whatever was drawn before."""
-        self._state["state"]["key"][1] = position
+    def at(self, position: int) -> None:
+        """Brings both to a position of the stream, whatever was drawn before."""
+        self._key[1] = position
         self._philox.state = self._state
         self.python.seed(self._philox.random_raw())
-        return self.generator, self.python
 
 
 def _of_order(seed: int, turn: int, member: int = 0) -> np.random.Generator:

@@ -109,6 +109,7 @@ def test_the_reasons() -> None:
         0,
         "threads: 2 threads made 1.9 times the pictures of one",
     )
+    assert choice.judged(1, 8, 8, 1.234).reason.endswith(", at 1234 ms each")
     assert choice.judged(1.2, 2, 2, 0.1).processes == 0
     assert choice.judged(1.19, 2, 2, 0.1).processes == 2
     assert choice.judged(4.7, 8, 8, 0.1).processes == 8

@@ -22,7 +22,7 @@ from trainer.commands._assemble import check_augment
 from trainer.commands._gather import gather
 from trainer.config import Config
 from trainer.config.data import Data
-from trainer.data import augment, batches, contact, stream
+from trainer.data import augment, batches, contact
 from trainer.data.decode import load
 from trainer.data.examples import Examples
 from trainer.errors import UserError
@@ -108,11 +108,11 @@ def _readable(
 
 
 def _sheet(config: Config, examples: Examples, shown: Sequence[Shown]) -> Image.Image:
-    augmented, draws = augment.build(config.data.augment), stream.Draws(config.seed)
+    augmented = augment.build(config.data.augment, config.seed)
 
     def row(each: Shown) -> contact.Row:
         seen = [
-            None if position is None else augmented(each.pixels, *draws.at(position))
+            None if position is None else augmented(each.pixels, position)
             for position in each.positions
         ]
         caption = ", ".join(examples.names_of(each.number)) or "no label"

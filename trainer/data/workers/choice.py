@@ -36,7 +36,7 @@ class Choice(NamedTuple):
 
 def choose(fill: Fill, shapes: Shapes, start: int = 0, limit: int = 0) -> tuple[Choice, Early]:
     """Makes batches from step `start` on, one after another and then in threads at once, until it
-    knows. That takes 20 seconds at most, or four batches where they are slower.
+    knows. That takes 20 seconds at most, or as long as three batches where they are slower.
 
     Args:
         limit: how many threads or processes there may be; 0: as many as cores, at most 8.
@@ -62,7 +62,7 @@ def choose(fill: Fill, shapes: Shapes, start: int = 0, limit: int = 0) -> tuple[
         (made.decoding + made.augmenting) / max(made.pictures, 1) for _, made in early.values()
     )
     if cost < CHEAP:
-        return Choice(0, f"threads: a picture takes {cost * 1000:.2g} ms of one core"), early
+        return Choice(0, f"threads: a picture takes {_milliseconds(cost)} of one core"), early
     threads = max(2, min(limit, int(TOGETHER_SECONDS / alone)))
     first, before = start + len(early), time.perf_counter()
     with ThreadPoolExecutor(threads) as together:
@@ -76,7 +76,7 @@ def judged(gain: float, threads: int, limit: int, cost: float) -> Choice:
     found = f"{threads} threads made {gain:.1f} times the pictures of one"
     if gain >= SCALES * threads:
         return Choice(0, f"threads: {found}")
-    return Choice(limit, f"{limit} processes: {found}, at {cost * 1000:.2g} ms each")
+    return Choice(limit, f"{limit} processes: {found}, at {_milliseconds(cost)} each")
 
 
 def cores(root: Path = Path("/")) -> int:
@@ -91,6 +91,11 @@ def cores(root: Path = Path("/")) -> int:
     else:  # macOS
         count = os.cpu_count() or 1
     return max(1, min([count, *(math.ceil(quota) for quota in _quotas(root))]))
+
+
+def _milliseconds(seconds: float) -> str:
+    number = seconds * 1000
+    return f"{number:.0f} ms" if number >= 10 else f"{number:.2g} ms"
 
 
 def _alone(make: Callable[[int], float], start: int) -> Iterator[float]:

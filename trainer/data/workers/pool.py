@@ -17,7 +17,7 @@ import numpy as np
 
 from trainer import terminal
 from trainer.data import shared
-from trainer.data.batch import Batch, Fill, Made, Shapes
+from trainer.data.batch import Batch, Buffers, Fill, Made, Shapes
 from trainer.data.workers import process, slots
 from trainer.errors import UserError
 
@@ -77,6 +77,7 @@ class Pool:
         self._block = shared.create(stop)
         content = shared.array(self._block, (len(packed),), np.uint8, start)
         content[:] = np.frombuffer(packed, np.uint8)
+        self._buffer = Buffers(shapes)
         self._job = slots.Job(shapes, patience, (start, stop))
         self._inherited = inherited
         self._slots = [slots.batch(self._block, shapes, number) for number in range(count)]
@@ -106,8 +107,10 @@ class Pool:
             answer = self._ask(slot, step)
             if isinstance(answer, Exception):
                 raise answer
-            images, labels, weights = self._slots[slot]
-            return (images.copy(), labels.copy(), weights.copy()), answer
+            batch = self._buffer()
+            for array, source in zip(batch, self._slots[slot], strict=True):
+                array[:] = source
+            return batch, answer
         finally:
             self._idle.put(slot)
 

@@ -29,6 +29,15 @@ def say(text: str = "", style: str | None = None) -> None:
     console.print(_printable(text), style=style, markup=False)
 
 
+def say_parts(first: str, second: str) -> None:
+    """One line, or two where the terminal is too narrow for one."""
+    if len(first) + len(second) + 2 <= console.width:
+        say(f"{first}  {second}")
+    else:
+        say(first)
+        say(f"  {second}")
+
+
 def warn(text: str) -> None:
     """One line to standard error, above a live bar if there is one."""
     target = console if console.is_terminal else errors

@@ -51,13 +51,19 @@ class Display(keras.callbacks.Callback):
         logs = dict(logs or {})
         seconds = time.perf_counter() - self.started
         width = len(str(self.epochs))
-        terminal.say(
-            f"epoch {epoch + 1:{width}}/{self.epochs}  {numbers(logs, self.names)}  "
+        terminal.say_parts(
+            f"epoch {epoch + 1:{width}}/{self.epochs}  {numbers(logs, self.names)}",
             f"{logs['images_per_second']:.0f} images/s  {logs['step_ms']:.0f} ms/step  "
-            f"{logs['input_wait']:.0%} waiting for input  {seconds:.0f} s"
+            f"{logs['input_wait']:.0%} waiting for input  {seconds:.0f} s",
         )
 
 
 def numbers(logs: dict[str, float], names: Sequence[str]) -> str:
-    """`loss 0.4312  val_loss 0.5`: those of the names that the logs hold, four digits each."""
-    return "  ".join(f"{name} {logs[name]:.4g}" for name in names if name in logs)
+    """`loss 0.4312 (val 0.5)  lr 0.003`: those of the names in the logs, four digits each."""
+    parts = []
+    for name in names:
+        if name in logs and not (name.startswith("val_") and name.removeprefix("val_") in logs):
+            short = "lr" if name == "learning_rate" else name
+            beside = f" (val {logs[f'val_{name}']:.4g})" if f"val_{name}" in logs else ""
+            parts.append(f"{short} {logs[name]:.4g}{beside}")
+    return "  ".join(parts)

@@ -70,7 +70,9 @@ def locked(path: Path) -> Iterator[None]:
 def not_writable(path: Path, error: OSError, where: str = "") -> UserError:
     """The error for an output that cannot be written."""
     problem = f"{path} cannot be written: {error.strerror or error}"
-    return UserError(where, problem, "choose another place or make it writable")
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    hint = "make room there" if full else "choose another place or make it writable"
+    return UserError(where, problem, hint)
 
 
 def demand_writable(path: Path, where: str) -> None:
@@ -91,6 +93,12 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def remove_partial(folder: Path) -> None:
+    """What a process left there that was killed while it wrote."""
+    for path in folder.glob(".*.partial*"):
+        path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -18,10 +18,22 @@ from rich.text import Text
 
 PLAIN_SECONDS = 30  # between two plain lines of one piece of work
 
+
+class _Console(Console):
+    """Goes on when nobody reads any more: Ctrl-C ends `tee` of `trainer fit | tee log` as well, and
+    the checkpoint is still to be written."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
+
+
 # A pipe has no width: wide enough that no table is folded there.
 _width = None if sys.stdout.isatty() else 160
-console = Console(width=_width, highlight=False, soft_wrap=_width is not None)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+console = _Console(width=_width, highlight=False, soft_wrap=_width is not None)
+errors = _Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def say(text: str = "", style: str | None = None) -> None:

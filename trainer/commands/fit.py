@@ -1,13 +1,16 @@
 """`trainer fit`: trains, keeps the best epoch, evaluates it."""
 
+import errno
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from trainer import files, terminal
 from trainer import run as runs
@@ -36,6 +39,8 @@ def run(config: Config, resume: bool = False) -> runs.Run:
         if this:
             _demand_same(load(this.config), config, this)
             stack.enter_context(_alone(this))
+            for folder in (this.folder, this.last.parent):
+                files.remove_partial(folder)
         job = assemble(config, this)
         if this:
             state, origin = _resumed(config, job, this)
@@ -99,6 +104,11 @@ def _train(
             raise Interrupted(_how_to_go_on(this, keeper.written), 128 + end.number) from None
         except KeyboardInterrupt:
             raise Interrupted(_how_to_go_on(this, keeper.written)) from None
+        except tf.errors.ResourceExhaustedError as error:  # TensorBoard's files
+            if os.strerror(errno.ENOSPC) not in str(error):
+                raise
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise files.not_writable(this.tensorboard, full) from None
         except OSError as error:  # a callback's file, or the disk is full
             raise files.not_writable(Path(error.filename or this.folder), error) from None
     return keeper.state
@@ -215,6 +225,8 @@ def _resumed(config: Config, job: Job, this: runs.Run) -> tuple[checkpoint.State
     for callback in job.callbacks:
         if isinstance(callback, keras.callbacks.CSVLogger):
             callback.append = True
+    if not _finished(config, state):
+        this.metrics.unlink(missing_ok=True)  # of an earlier end
     runs.write_config(this, config)
     if state.history:  # the last epoch may be in the checkpoint alone
         _write_logs(job, this, state)

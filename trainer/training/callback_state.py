@@ -6,8 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
-# `params` is of the training at hand; Keras turns the sign of min_delta at the first epoch's end.
-_NOT_STATE = ("params", "min_delta")
+# `params` is of the training at hand; Keras turns the sign of min_delta at the first epoch's end;
+# CSVLogger finds out by itself whether its file has a header.
+_NOT_STATE = ("params", "min_delta", "append_header")
 
 
 def of(callbacks: Iterable[keras.callbacks.Callback]) -> list[dict[str, Any]]:

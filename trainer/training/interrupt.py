@@ -48,6 +48,10 @@ class Heed(keras.callbacks.Callback):
         """Between the last batch of validation and the next epoch."""
         self.on_train_batch_end(epoch)
 
+    def on_train_end(self, logs: Any = None) -> None:
+        """After the last epoch: the evaluation is still to come."""
+        self.on_train_batch_end(0)
+
 
 @contextmanager
 def heeded() -> Iterator[Heed]:

@@ -413,8 +413,11 @@ def test_nothing_begins_anew_when_all_are_damaged(
 
 
 def test_killed_between_two_renames(whole: Path, stopped: Path, trainer: Trainer) -> None:
+    shutil.copytree(stopped, stopped.parent / "2000-01-01_00-00-00")  # an earlier run is not meant
     (stopped / "checkpoints" / "last.keras").replace(stopped / "checkpoints" / "previous.keras")
-    assert trainer("fit", "small.yaml", "--resume").code == 0
+    done = trainer("fit", "small.yaml", "--resume")
+    assert done.code == 0, done.err
+    assert f"run      {stopped}\n" in done.out
     assert_same(whole)
 
 

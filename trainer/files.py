@@ -23,8 +23,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises: UserError when the place is not writable.
     """
-    path = path.resolve() if path.is_symlink() else path
-    if path.exists() and not path.is_file() and not path.is_dir():
+    try:
+        path = path.resolve() if path.is_symlink() else path
+        special = path.exists() and not path.is_file() and not path.is_dir()
+    except OSError as error:  # a folder above cannot be entered
+        raise not_writable(path, error) from None
+    if special:
         yield path
         return
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial{path.suffix}")
@@ -50,14 +54,18 @@ def locked(path: Path) -> Iterator[None]:
     """The file at `path` is ours inside the block, and no longer when the process ends in whatever
     way. Nothing is locked where there are no such locks (Windows, some network disks).
 
-    Raises: BlockingIOError if it is another's.
+    Raises: BlockingIOError if it is another's; UserError if it cannot be opened.
     """
     try:
         import fcntl
     except ImportError:
         yield
         return
-    with path.open("a") as file:
+    try:
+        opened = path.open("a")
+    except OSError as error:
+        raise not_writable(path, error) from None
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -99,6 +107,18 @@ def remove_partial(folder: Path) -> None:
     """What a process left there that was killed while it wrote."""
     for path in folder.glob(".*.partial*"):
         path.unlink()
+
+
+def size(count: int) -> str:
+    """Bytes for people, in powers of 1000: `230 MB`."""
+    value = float(count)
+    for unit in ("bytes", "kB", "MB"):
+        if value < 999.5:
+            return (
+                f"{value:.0f} {unit}" if value >= 10 or unit == "bytes" else f"{value:.1f} {unit}"
+            )
+        value /= 1000
+    return f"{value:.1f} GB"
 
 
 def write_text(path: Path, text: str) -> None:

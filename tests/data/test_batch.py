@@ -48,4 +48,6 @@ def test_tensorflow_takes_it_as_it_is_and_holds_it() -> None:
     tensors = list(dataset.prefetch(4))  # all are held
     assert [int(each.numpy().min()) for each in tensors] == list(range(40))
     assert [int(each.numpy().max()) for each in tensors] == list(range(40))
-    assert len({address(np.asarray(memoryview(each))) for each in tensors} & set(places)) > 30  # not copied
+    assert (
+        len({address(np.asarray(memoryview(each))) for each in tensors} & set(places)) > 30
+    )  # not copied

@@ -1,6 +1,7 @@
 """Checkpoints: whole or not there, and enough to go on exactly."""
 
 import contextlib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -135,11 +136,15 @@ class Counting(keras.callbacks.Callback):
     def __init__(self) -> None:
         super().__init__()
         self.seen, self.table, self._hidden = 0, {"rates": [1.5]}, np.zeros(2)
+        self.pair, self.number, self.nothing = (1, (2, 3)), np.float32(0.1), "not yet"
+        self.odd = np.array(["a", None], dtype=object)  # cannot be kept
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.seen += 1
         self.table["rates"].append(float(self.model.optimizer.learning_rate))
         self._hidden = self._hidden + [1, batch]
+        self.pair, self.number = (self.seen, (2, 3)), self.number * np.float32(1.1)
+        self.nothing = None
 
     def on_test_begin(self, logs: Any = None) -> None:
         self.seen += 100
@@ -160,7 +165,8 @@ def known(callbacks: tuple[Any, ...]) -> Any:
     weights = [each.tolist() for each in stop.best_weights]
     return (
         (stop.best, stop.wait, stop.best_epoch, weights, plateau.wait, plateau.best),
-        (counting.seen, counting.table, counting._hidden.tolist()),
+        (counting.seen, counting.table, counting._hidden.tolist(), counting.pair),
+        (counting.number, type(counting.number), counting.nothing),
     )
 
 
@@ -318,3 +324,53 @@ def test_any_user_of_keras_can_load_one(tmp_path: Path) -> None:
     loaded = keras.models.load_model(tmp_path / "last.keras")
     assert same(model, loaded)
     assert loaded.optimizer.iterations == STEPS
+
+
+class Rising(keras.callbacks.Callback):
+    """Sets the learning rate when the training begins, and changes it every epoch."""
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.model.optimizer.learning_rate = 0.05
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.model.optimizer.learning_rate = float(self.model.optimizer.learning_rate) / 2
+
+
+@pytest.mark.parametrize("leave", [2, 5])
+def test_what_a_callback_does_at_the_beginning_is_not_done_again(
+    tmp_path: Path, leave: int
+) -> None:
+    (tmp_path / "whole").mkdir()
+    whole, _ = train(tmp_path / "whole", 3, (Rising(),))
+    if leave == 5:
+        train(tmp_path, 1, (Rising(),))  # the end of an epoch
+    else:
+        train(tmp_path, 3, (Rising(),), leave=leave)
+    resumed, _ = train(tmp_path, 3, (Rising(),))
+    assert same(whole, resumed)
+
+
+def test_a_checkpoint_of_an_earlier_version_gives_its_weights_alone(tmp_path: Path) -> None:
+    model, _ = train(tmp_path, 1)
+    old = tmp_path / "old.keras"
+    with zipfile.ZipFile(tmp_path / "last.keras") as archive, zipfile.ZipFile(old, "w") as less:
+        for name in archive.namelist():
+            if name != "state.npz":
+                less.writestr(name, archive.read(name))
+    other = runs.network(dropout=0.4)
+    checkpoint.load_weights(other, old)
+    assert same(model, other)
+    with pytest.raises(UserError) as error:
+        load(other, old)
+    assert str(error.value) == (
+        f"{old}: is no checkpoint of this run's network: "
+        "it was written by an earlier version, or by Keras"
+    )
+
+
+def test_a_damaged_one_does_not_take_the_place_of_the_one_before(tmp_path: Path) -> None:
+    train(tmp_path, 2, spec=Checkpoint(steps=2))
+    before = (tmp_path / "previous.keras").read_bytes()
+    (tmp_path / "last.keras").write_bytes(b"")
+    train(tmp_path, 2, leave=1)
+    assert (tmp_path / "previous.keras").read_bytes() == before

@@ -51,7 +51,7 @@ def restore(run: runs.Run, overrides: Sequence[str] = ()) -> Trained:
     classes = runs.read_classes(run)
     hardware.full_precision()
     model = network.build(config.model, config.data.input_shape, classes)
-    checkpoint.load(model, run.best)
+    checkpoint.load_weights(model, run.best)
     probabilities = network.with_probabilities(model, config.training.loss)
     return Trained(config, classes, runs.read_data(run)["task"] == "multi_label", probabilities)
 

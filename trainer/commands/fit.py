@@ -78,12 +78,12 @@ def _train(
 ) -> checkpoint.State:
     """Trains to the end, or to the signal that stops it."""
     with ExitStack() as stack:
+        heed = stack.enter_context(interrupt.heeded())
         start = state.epoch * job.steps + state.step
         fed = stack.enter_context(
             feed.opened(job.sides, config.data, config.seed, faults, runs.decoded(), start)
         )
         _describe(config, job, this, state, fed)
-        heed = stack.enter_context(interrupt.heeded())
         keeper = _keeper(config, job, this, state, origin, heed)
         callbacks = stack.enter_context(_callbacks(config, job, this, keeper, fed))
         stack.enter_context(reported(faults))
@@ -132,7 +132,9 @@ def _keeper(
         config.training.checkpoint,
         job.callbacks,
         job.objective.metrics,
-        state._replace(recipe=_recipe(config)),
+        state._replace(
+            epochs=config.training.epochs, callbacks_as=_written(config), recipe=_recipe(config)
+        ),
         origin,
         heed.asked,
         loop.TIMING,
@@ -207,11 +209,10 @@ def _resumed(config: Config, job: Job, this: runs.Run) -> tuple[checkpoint.State
 
     Raises: UserError if there is nothing left to do.
     """
-    old = load(this.config)
     state, origin = checkpoint.newest(job.model, _places(this), _recipe(config))
-    if old.training.callbacks != config.training.callbacks:
+    if state.callbacks_as != _written(config):
         state = state._replace(callbacks=(), stopped=False)  # the counters of others
-    if old.training.epochs != config.training.epochs:
+    if state.epochs != config.training.epochs:
         state = state._replace(stopped=False)
     if _finished(config, state) and (this.metrics.exists() or not len(job.sides.test)):
         longer = max(state.epoch, config.training.epochs) + 5
@@ -228,7 +229,8 @@ def _resumed(config: Config, job: Job, this: runs.Run) -> tuple[checkpoint.State
     if not _finished(config, state):
         this.metrics.unlink(missing_ok=True)  # of an earlier end
     runs.write_config(this, config)
-    if state.history:  # the last epoch may be in the checkpoint alone
+    # The last epoch may be in the checkpoint alone, or no longer in it.
+    if state.history or this.history.exists():
         _write_logs(job, this, state)
     return state, origin
 
@@ -264,9 +266,27 @@ def _demand_same(old: Config, new: Config, this: runs.Run) -> None:
 
 
 def _recipe(config: Config) -> str:
-    """A hash of all that the weights depend on."""
-    text = json.dumps(_essential(config.model_dump()), sort_keys=True, default=str)
+    """A hash of all that the weights depend on; keys of later versions have their defaults."""
+    return _hash(_essential(config.model_dump(exclude_defaults=True)))
+
+
+def _written(config: Config) -> str:
+    """A hash of the callbacks as they are written."""
+    return _hash([call.written() for call in config.training.callbacks])
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(_with_floats(value), sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _with_floats(value: Any) -> Any:
+    """0 and 0.0 are the same number."""
+    if isinstance(value, dict):
+        return {name: _with_floats(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_floats(each) for each in value]
+    return float(value) if type(value) is int else value
 
 
 def _essential(section: dict[str, Any], where: str = "") -> dict[str, Any]:

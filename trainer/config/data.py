@@ -136,7 +136,7 @@ class Data(Section):
     cache: Literal["off", "memory", "disk"] = "off"  # of decoded pictures, before augmentation
     augment: Annotated[tuple[Transform, ...], Strict(False)] = ()
     workers: Literal["auto", "threads"] | Annotated[int, Field(ge=1)] = "auto"  # number: processes
-    worker_timeout: float = Field(default=300.0, gt=0)  # seconds that a batch may take in a process
+    worker_timeout: float = Field(default=300.0, gt=0, le=86400)  # s a batch in a process may take
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

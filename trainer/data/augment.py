@@ -93,6 +93,8 @@ def demand(
         sizes = ["x".join(map(str, each)) for each in (before, result.shape)]
         what = f"{sizes[0]} pixels (height, width, channels)"
         problem = f"{name or 'it'} turns {what} into {sizes[1]}"
+        if result.shape == before:
+            problem = f"{name or 'it'} leaves {what} as large as they are"
         if before == shape:
             hint = (
                 "pictures have data.image_size before and after augmentation; "

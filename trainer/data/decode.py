@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import PIL
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from trainer.config.data import Data
 
-VERSION = 1  # of what `present` makes of a file: what was kept of another one is not used
+# Of what `present` makes of a file: what was kept of another version is not used.
+VERSION = f"1, OpenCV {cv2.__version__}, Pillow {PIL.__version__}"
 
 MAX_PIXELS = int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"])  # set in trainer/__init__.py
 

@@ -1,13 +1,12 @@
 """The input path of a training: the stream, what keeps its pictures, who makes its batches."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import tensorflow as tf
 
 from trainer.config.data import Data
@@ -18,10 +17,10 @@ from trainer.data.cache.disk import Disk
 from trainer.data.cache.memory import Memory
 from trainer.data.decode import VERSION
 from trainer.data.examples import Examples
-from trainer.data.fetch.download import size
 from trainer.data.pipeline import Faults, Make
 from trainer.data.split import Sides
 from trainer.data.workers import choice, pool
+from trainer.files import size
 
 
 class Stores(NamedTuple):
@@ -71,7 +70,7 @@ class Feed(NamedTuple):
     stores: Stores
     maker: Maker
     tally: Tally
-    room: remedy.Room | None  # for a cache
+    room: Callable[[], remedy.Room | None]  # for a cache
 
 
 @contextmanager
@@ -101,13 +100,15 @@ def opened(
             maker.processes + 1 if maker.processes else pipeline.PARALLEL_BATCHES,
         )
         validation = evaluation(sides.validation, spec, faults, stores.validation)
-        yield Feed(training, validation, stores, maker, tally, _room(spec, counts, folder))
+        yield Feed(training, validation, stores, maker, tally, partial(_room, spec, counts, folder))
 
 
 def advice(feed: Feed, spec: Data, wait: float) -> str:
     """What to do about a training that waits for such a share of its time; empty if nothing."""
-    cores, processes = choice.cores(), feed.maker.processes
-    return remedy.remedy(wait, feed.tally.taken(), spec, processes, cores, feed.room)
+    cost = feed.tally.taken()
+    if wait < remedy.SLOW:
+        return ""
+    return remedy.remedy(wait, cost, spec, feed.maker.processes, choice.cores(), feed.room())
 
 
 def training(
@@ -181,7 +182,7 @@ def loaded_shape(spec: Data) -> Shape | None:
 def settings(spec: Data) -> list[str]:
     """All that decoded pixels depend on besides the content, for training and for validation: equal
     text, equal pixels."""
-    common = f"{spec.channels} channels, {spec.fit}, {spec.resize}, {VERSION}, {cv2.__version__}"
+    common = f"{spec.channels} channels, {spec.fit}, {spec.resize}, {VERSION}"
     loaded = spec.image_size if spec.load_size in (None, "original") else spec.load_size
     ways = [(loaded, spec.jpeg_scaling), (spec.image_size, False)]
     return [f"{size}, {common}{', scaled' * scaled}" for size, scaled in ways]

@@ -14,7 +14,6 @@ import tensorflow as tf
 
 from trainer import terminal
 from trainer.data.batch import Batch, Buffers, Fill, Made, Shapes
-from trainer.errors import UserError
 
 PARALLEL_BATCHES = min(4, os.cpu_count() or 1)  # OpenCV lets go of the interpreter while it decodes
 PREFETCHED_BATCHES = 2
@@ -26,7 +25,7 @@ class Faults(NamedTuple):
     """What went wrong inside the pipeline's threads, where exceptions lose their type."""
 
     unreadable: dict[str, str]  # place -> why it was left out
-    errors: list[UserError]
+    errors: list[Exception]
 
 
 def in_threads(fill: Fill, shapes: Shapes) -> Make:
@@ -61,7 +60,7 @@ def dataset(
     def batch(step: np.ndarray) -> Batch:
         try:
             found, about = make(int(step))
-        except UserError as error:
+        except Exception as error:
             faults.errors.append(error)
             raise
         with telling:

@@ -1,6 +1,6 @@
 """What callbacks know: patience, the best value so far, the weights to go back to."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -12,8 +12,8 @@ _NOT_STATE = ("params", "min_delta", "append_header")
 
 
 def of(callbacks: Iterable[keras.callbacks.Callback]) -> list[dict[str, Any]]:
-    """The attributes of each that are numbers, flags, text or arrays, or lists, tuples and mappings
-    of such."""
+    """The attributes of each that are numbers, flags, text, arrays or nothing, or lists, tuples and
+    mappings of such."""
     return [
         {
             name: value
@@ -33,8 +33,10 @@ def restore(
 
 
 def _can_be_kept(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return all(isinstance(name, str) and _can_be_kept(each) for name, each in value.items())
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return isinstance(value, list | tuple) and all(map(_can_be_kept, value))
-    return isinstance(value, bool | int | float | str | np.generic | np.ndarray)
+    if type(value) is dict:
+        return all(type(name) is str and _can_be_kept(each) for name, each in value.items())
+    if type(value) in (list, tuple):
+        return all(map(_can_be_kept, value))
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.kind in "biufU"
+    return value is None or type(value) in (bool, int, float, str)

@@ -10,7 +10,8 @@ import math
 import os
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from trainer.errors import UserError
 from trainer.training import callback_state
 
 MEMBER, ARRAYS = "state.json", "state.npz"  # Keras ignores further members of its archive
-_ARRAY = "__array__"  # its number stands in its place
+_ARRAY, _TUPLE = "__array__", "__tuple__"  # the number of the one, the items of the other
 
 
 class Places(NamedTuple):
@@ -43,9 +44,11 @@ class State(NamedTuple):
     best: float | None = None  # the best value of the monitored metric
     history: Sequence[dict[str, float]] = ()  # the logs of each epoch
     timing: Sequence[dict[str, float]] = ()  # of each epoch: no two runs have the same
-    seeds: Sequence[Any] = ()  # of Dropout and its like: `.keras` does not restore them
+    own: Sequence[Any] = ()  # what `.keras` does not keep: see _own
     metrics: Sequence[Any] = ()  # running sums of the epoch that is not finished
     callbacks: Sequence[dict[str, Any]] = ()
+    epochs: int = 0  # that were asked for
+    callbacks_as: str = ""  # they were written; the state of others means nothing to these
     recipe: str = ""  # what the weights depend on; with another one it is another training
 
 
@@ -83,9 +86,12 @@ class Checkpoints(keras.callbacks.Callback):
         self.others, self.metrics, self.asked = others, metrics, asked
         self.state, self.origin, self.timing = state or State(), origin, timing
         self.written = self.state
+        self._whole = origin is None or origin == places.last  # what `last` is
         self._steps, self._looked = 0, time.monotonic()
 
     def on_train_begin(self, logs: Any = None) -> None:
+        if self.origin:  # a callback may have changed the learning rate
+            load(self.model, self.origin, self.state.recipe)
         callback_state.restore(self.others, self.state.callbacks)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -122,7 +128,7 @@ class Checkpoints(keras.callbacks.Callback):
             best=value if better else self.state.best,
             history=(*self.state.history, logs),
             timing=(*self.state.timing, timing),
-            seeds=_values(_seeds(self.model)),
+            own=_values(_own(self.model)),
             metrics=(),
             callbacks=callback_state.of(self.others),
         )
@@ -142,13 +148,15 @@ class Checkpoints(keras.callbacks.Callback):
         self.state = self.state._replace(
             step=step,
             stopped=bool(self.model.stop_training),
-            seeds=_values(_seeds(self.model)),
+            own=_values(_own(self.model)),
             metrics=_values(_running(self.metrics)),
             callbacks=callback_state.of(self.others),
         )
 
     def _write(self) -> None:
-        save(self.model, self.state, self.places.last, self.places.previous)
+        previous = self.places.previous if self._whole else None  # not over a whole one
+        save(self.model, self.state, self.places.last, previous)
+        self._whole = True
         self.written, self._steps, self._looked = self.state, 0, time.monotonic()
 
 
@@ -177,30 +185,46 @@ def save(model: keras.Model, state: State, path: Path, previous: Path | None = N
 def load(model: keras.Model, path: Path, recipe: str = "") -> State:
     """Fills the model, and its optimizer if it is compiled, and returns the state.
 
-    Only numbers are read: the network itself is built from the config, so a checkpoint cannot
-    bring code.
-
     Args:
-        recipe: demanded of the checkpoint, if given.
+        recipe: demanded of the checkpoint.
 
     Raises: UserError for a file that is none, is damaged or does not fit.
     """
-    try:
+    with _explained(path):
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
             if damaged:
                 raise ValueError(f"{damaged} in it is damaged")
+            if ARRAYS not in archive.namelist():
+                raise ValueError("it was written by an earlier version, or by Keras")
             with np.load(io.BytesIO(archive.read(ARRAYS)), allow_pickle=False) as block:
                 arrays = [block[name] for name in block.files]
-            state = State(**_unpacked(json.loads(archive.read(MEMBER)), arrays))
+            kept = _unpacked(json.loads(archive.read(MEMBER)), arrays)
+            state = State(**{name: kept[name] for name in State._fields if name in kept})
         if recipe and state.recipe != recipe:
             raise ValueError("it was written by a training with another config")
         model.load_weights(path)
+        _assign(_own(model), state.own)
+    return state
+
+
+def load_weights(model: keras.Model, path: Path) -> None:
+    """Fills the model with the weights of a checkpoint of any version.
+
+    Only numbers are read: the network itself is built from the config, so a checkpoint cannot
+    bring code. Raises: UserError as `load`.
+    """
+    with _explained(path):
+        model.load_weights(path)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
         reason = str(error).split("\n")[0]
         raise UserError(str(path), f"is no checkpoint of this run's network: {reason}") from None
-    _assign(_seeds(model), state.seeds)
-    return state
 
 
 def newest(model: keras.Model, places: Places, recipe: str) -> tuple[State, Path | None]:
@@ -237,8 +261,14 @@ def _better(value: float, best: float | None, mode: str) -> bool:
     return best is None or (value < best if mode == "min" else value > best)
 
 
-def _seeds(model: keras.Model) -> list[Any]:
-    return [v for v in model.non_trainable_variables if v.name == "seed_generator_state"]
+def _own(model: keras.Model) -> list[Any]:
+    """What Keras does not save: the seeds of Dropout and its like; with several replicas what they
+    do not share, such as the statistics of BatchNormalization, of which it saves the first's."""
+    return [
+        variable
+        for variable in model.non_trainable_variables
+        if variable.name == "seed_generator_state" or len(_parts(variable)) > 1
+    ]
 
 
 def _running(metrics: Iterable[keras.Metric]) -> list[Any]:
@@ -264,15 +294,17 @@ def _parts(variable: Any) -> Sequence[Any]:
 def _packed(value: Any, arrays: list[np.ndarray]) -> Any:
     """The value for JSON, with numbers in the place of arrays."""
     match value:
-        case np.ndarray():
-            arrays.append(value)
+        case np.ndarray() | np.generic():
+            arrays.append(np.asarray(value))
             return {_ARRAY: len(arrays) - 1}
         case dict():
             return {name: _packed(each, arrays) for name, each in value.items()}
-        case list() | tuple():
+        case tuple():
+            return {_TUPLE: [_packed(each, arrays) for each in value]}
+        case list():
             return [_packed(each, arrays) for each in value]
         case _:
-            return _plain(value)
+            return value
 
 
 def _unpacked(value: Any, arrays: Sequence[np.ndarray]) -> Any:
@@ -281,7 +313,9 @@ def _unpacked(value: Any, arrays: Sequence[np.ndarray]) -> Any:
     if not isinstance(value, dict):
         return value
     if _ARRAY in value:
-        return arrays[value[_ARRAY]]
+        return arrays[value[_ARRAY]][()]  # of no dimension: a number again
+    if _TUPLE in value:
+        return tuple(_unpacked(each, arrays) for each in value[_TUPLE])
     return {name: _unpacked(each, arrays) for name, each in value.items()}
 
 

@@ -78,4 +78,4 @@ def heeded() -> Iterator[Heed]:
         yield heed
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)  # None: not set by Python

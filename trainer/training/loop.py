@@ -90,15 +90,17 @@ def _epoch(
 ) -> Logs:
     """The steps of these numbers. The clock starts after the first one, which may be traced."""
     start, waited, timed = time.perf_counter(), 0.0, 0
+    if numbers.start and listeners.model.stop_training:  # before the resume
+        numbers = range(0)
     for number in numbers:
-        if listeners.model.stop_training:  # maybe before this process
-            break
         listeners.on_train_batch_begin(number)
         asked = time.perf_counter()
         batch = next(batches)
         waited += time.perf_counter() - asked
         logs = step(batch)
         listeners.on_train_batch_end(number, logs)
+        if listeners.model.stop_training:
+            break
         if number == numbers.start and len(numbers) > 1:
             start, waited = time.perf_counter(), 0.0
         else:

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from trainer import files
 from trainer.config import tree
 from trainer.config.load import read
 from trainer.config.recipe import FOLDER, Recipe, find, known
 from trainer.data.fetch import dataset
-from trainer.data.fetch.download import size
 from trainer.errors import Interrupted
 from trainer.parts import part
 from trainer.terminal import say, table
@@ -37,7 +37,7 @@ def show() -> None:
     """Lists the recipes."""
     recipes = [read(path, Recipe) for path in known().values()]
     rows = [
-        (each.name, size(each.bytes), f"{each.pictures:,}", each.classes, each.licence)
+        (each.name, files.size(each.bytes), f"{each.pictures:,}", each.classes, each.licence)
         for each in recipes
     ]
     table("recipes", ["name", "download", "pictures", "classes", "licence"], rows)
@@ -48,7 +48,7 @@ def _introduce(recipe: Recipe, folder: Path) -> None:
     say(f"recipe   {recipe.title}: {recipe.pictures:,} pictures, {recipe.classes} classes")
     say(f"licence  {recipe.licence}")
     say(f"homepage {recipe.homepage}")
-    say(f"size     {size(recipe.bytes)} to download, into {folder}")
+    say(f"size     {files.size(recipe.bytes)} to download, into {folder}")
 
 
 def _report(recipe: Recipe, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Whether a cache fits: what it will take, and what there is."""
 
 import math
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,8 +9,8 @@ from typing import Literal
 
 from trainer.data.cache import Shape, database
 from trainer.data.cache.disk import Disk
-from trainer.data.fetch.download import size
 from trainer.errors import UserError
+from trainer.files import size
 
 Kind = Literal["memory", "disk"]
 
@@ -77,7 +78,9 @@ def demand_disk(stores: Sequence[Disk]) -> int:
 
 def available_disk(path: Path) -> int:
     """Free bytes of the disk where the path is or would be."""
-    there = next(each for each in (path, *path.absolute().parents) if each.exists())
+    every = (path, *path.absolute().parents)
+    there = next(each for each in every if os.path.exists(each))  # noqa: PTH110 (False where Path's
+    # raises: in a folder that cannot be entered)
     return shutil.disk_usage(there).free
 
 

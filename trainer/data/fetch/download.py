@@ -88,20 +88,8 @@ def demand_space(folder: Path, needed: int) -> None:
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free
     if free < needed:
-        problem = f"{size(needed)} are needed on this disk, {size(free)} are free"
+        problem = f"{files.size(needed)} are needed on this disk, {files.size(free)} are free"
         raise UserError(str(folder), problem, "make room, or choose another disk with --into")
-
-
-def size(count: int) -> str:
-    """Bytes for people, in powers of 1000: `230 MB`."""
-    value = float(count)
-    for unit in ("bytes", "kB", "MB"):
-        if value < 999.5:
-            return (
-                f"{value:.0f} {unit}" if value >= 10 or unit == "bytes" else f"{value:.1f} {unit}"
-            )
-        value /= 1000
-    return f"{value:.1f} GB"
 
 
 # --- one connection -----------------------------------------------------------------------------

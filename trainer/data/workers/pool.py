@@ -5,7 +5,6 @@ no name and the workers end with their parent, so nothing is left behind, howeve
 """
 
 import os
-import pickle
 import queue
 import sys
 import threading
@@ -72,13 +71,13 @@ class Pool:
         patience: float,
         inherited: tuple[int, ...],
     ) -> None:
-        packed, start = pickle.dumps(prepare), count * slots.size(shapes)
-        stop = start + len(packed)
-        self._block = shared.create(stop)
-        content = shared.array(self._block, (len(packed),), np.uint8, start)
-        content[:] = np.frombuffer(packed, np.uint8)
+        parts, spans = slots.pack(prepare, count * slots.size(shapes))
+        self._block = shared.create(spans[-1][1] + 1)  # the last part may be empty
+        for part, (start, stop) in zip(parts, spans, strict=True):
+            content = shared.array(self._block, (stop - start,), np.uint8, start)
+            content[:] = np.frombuffer(part, np.uint8)
         self._buffer = Buffers(shapes)
-        self._job = slots.Job(shapes, patience, (start, stop))
+        self._job = slots.Job(shapes, patience, spans)
         self._inherited = inherited
         self._slots = [slots.batch(self._block, shapes, number) for number in range(count)]
         self._workers: list[process.Process] = []  # by slot

@@ -1,6 +1,7 @@
 """The shared block of a pool: a slot for the batch of each worker, then what all of them read."""
 
 import mmap
+import pickle
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,9 @@ class Job(NamedTuple):
 
     shapes: Shapes
     patience: float  # seconds that a batch may take
-    prepare: tuple[int, int]  # from where to where in the block it stands pickled
+    # From where to where in the block it stands pickled, and then each large array of it by itself:
+    # workers look at these where they are, instead of having a copy each.
+    prepare: tuple[tuple[int, int], ...]
 
 
 def size(shapes: Shapes) -> int:
@@ -34,6 +37,27 @@ def batch(block: int, shapes: Shapes, number: int) -> Batch:
         for start, array in zip(_starts(shapes), empty(shapes), strict=False)
     )
     return images, labels, weights
+
+
+def pack(thing: object, start: int) -> tuple[list[memoryview], tuple[tuple[int, int], ...]]:
+    """The thing pickled, its large arrays apart, and from where to where each part belongs in a
+    block, from `start` on."""
+    arrays: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(thing, protocol=5, buffer_callback=arrays.append)
+    parts = [memoryview(pickled), *(each.raw() for each in arrays)]
+    spans = []
+    for part in parts:
+        spans.append((start, start + part.nbytes))
+        start = -(-spans[-1][1] // ALIGNED) * ALIGNED
+    return parts, tuple(spans)
+
+
+def unpack(block: int, spans: tuple[tuple[int, int], ...]) -> object:
+    """What was packed; its arrays cannot be written to. Raises: whatever unpickling raises."""
+    parts = [shared.array(block, (stop - start,), np.uint8, start) for start, stop in spans]
+    for part in parts:
+        part.flags.writeable = False
+    return pickle.loads(parts[0].data, buffers=parts[1:])
 
 
 def _starts(shapes: Shapes) -> list[int]:

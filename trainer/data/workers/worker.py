@@ -5,7 +5,6 @@ It imports neither TensorFlow nor Keras: so it is ready within a second and take
 
 import faulthandler
 import os
-import pickle
 import signal
 import threading
 import traceback
@@ -13,10 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import cast
 
-import numpy as np
-
-from trainer.data import shared
 from trainer.data.batch import Batch, Fill, Made
 from trainer.data.workers import slots
 from trainer.errors import UserError
@@ -38,7 +35,7 @@ def main(connection: int, lifeline: int, block: int, slot: int) -> None:
     with suppress(EOFError, ConnectionError):
         job: slots.Job = pipe.recv()
         batch = slots.batch(block, job.shapes, slot)
-        fill = _prepared(block, *job.prepare)
+        fill = _prepared(block, job)
         pipe.send((0, None))
         while True:
             ticket, step = pipe.recv()
@@ -48,11 +45,10 @@ def main(connection: int, lifeline: int, block: int, slot: int) -> None:
             pipe.send((ticket, answer))
 
 
-def _prepared(block: int, start: int, stop: int) -> Fill:
+def _prepared(block: int, job: slots.Job) -> Fill:
     """The fill; if it cannot be had, one that raises why."""
     try:
-        packed = shared.array(block, (stop - start,), np.uint8, start)
-        prepare: Callable[[], Fill] = pickle.loads(packed.data)
+        prepare = cast(Callable[[], Fill], slots.unpack(block, job.prepare))
         return prepare()
     except BaseException as error:
         told = _told(error)

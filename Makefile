@@ -31,6 +31,11 @@ benchmark: .venv/installed
 	.venv/bin/python benchmarks/inspection.py
 	.venv/bin/python benchmarks/listing.py
 	.venv/bin/python benchmarks/first_batch.py
+	.venv/bin/python benchmarks/input.py
+	.venv/bin/python benchmarks/workers.py
+	.venv/bin/python benchmarks/memory.py
+	.venv/bin/python benchmarks/fit.py
+	.venv/bin/python benchmarks/kills.py
 
 clean:
 	rm -rf .venv

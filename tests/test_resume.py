@@ -373,8 +373,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     done = trainer("fit", "small.yaml", "--resume")
     assert (done.code, done.err) == (
         0,
-        f"warning: {last} is no checkpoint of this run's network: {reason}; "
-        "previous.keras is used instead\n",
+        f"warning: {last} is no usable checkpoint: {reason}; previous.keras is used instead\n",
     )
     assert "resumed  after epoch 1\n" in done.out
     assert_same(whole)
@@ -388,7 +387,7 @@ def test_two_damaged_checkpoints_give_way_to_the_best(
     done = trainer("fit", "small.yaml", "--resume")
     assert done.code == 0
     assert done.err == "".join(
-        f"warning: {stopped}/checkpoints/{name}.keras is no checkpoint of this run's network: "
+        f"warning: {stopped}/checkpoints/{name}.keras is no usable checkpoint: "
         "File is not a zip file; best.keras is used instead\n"
         for name in ("last", "previous")
     )
@@ -405,8 +404,7 @@ def test_nothing_begins_anew_when_all_are_damaged(
     done = trainer("fit", "small.yaml", "--resume")
     assert (done.code, done.out) == (2, "")
     assert done.err == "".join(
-        f"error: {stopped}/checkpoints/{name}.keras: is no checkpoint of this run's network: "
-        f"{reason}\n"
+        f"error: {stopped}/checkpoints/{name}.keras: is no usable checkpoint: {reason}\n"
         for name in KEPT
     )
     assert (stopped / "history.csv").read_text() == before
@@ -519,10 +517,10 @@ def test_stopped_by_a_callback(planned: Any, trainer: Trainer) -> None:
     done = trainer("fit", "small.yaml", *stop, "--set", "training.epochs=9")
     assert "stopped  by a callback after epoch 2 of 9\n" in done.out
     again = trainer("fit", "small.yaml", *stop, "--set", "training.epochs=9", "--resume")
-    assert (again.code, again.err) == (
-        2,
-        f"error: --set training.epochs=9: training.epochs: {run()} has already finished 2 epochs, "
-        "then a callback stopped it\n  train longer: --set training.epochs=14 --resume\n",
+    assert (again.code, again.err) == (0, "")
+    assert again.out == (
+        f"finished {run()} after 2 epochs, then a callback stopped it; nothing is left to do\n"
+        "train longer: --set training.epochs=14 --resume\n"
     )
 
 

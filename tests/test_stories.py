@@ -126,10 +126,10 @@ def test_resume_wants_a_run_of_the_same_config(small: Path, trainer: Trainer) ->
         "  start a new run without --resume\n",
     )
     done = trainer("fit", small, "--resume")
-    assert (done.code, done.err) == (
-        2,
-        f"error: small.yaml:19: training.epochs: {latest} has already finished 2 epochs, 2 are asked for\n"
-        "  train longer: --set training.epochs=7 --resume\n",
+    assert (done.code, done.err) == (0, "")
+    assert done.out == (
+        f"finished {latest} after 2 epochs; nothing is left to do\n"
+        "train longer: --set training.epochs=7 --resume\n"
     )
 
 

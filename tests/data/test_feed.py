@@ -127,7 +127,10 @@ def said(sides: Sides, place: Path, **options: object) -> tuple[str, str]:
 def test_what_the_user_is_told(sides: Sides, tmp_path: Path) -> None:
     assert said(sides, tmp_path, workers="threads") == ("off", "threads, as data.workers says")
     cache, workers = said(sides, tmp_path, workers=1, cache="memory")
-    assert cache == "in memory, 8.9 kB for 8 pictures of 20 x 15 x 3 and 3 of 16 x 12 x 3"
+    assert (
+        cache
+        == "in memory, 8.9 kB for 8 pictures of 20 x 15 x 3 and 3 of 16 x 12 x 3; the first epoch fills it"
+    )
     assert workers == "1 process, as data.workers says"
     cache, workers = said(sides, tmp_path, cache="disk")
     assert cache.endswith(f" for 8 pictures of 20 x 15 x 3 and 3 of 16 x 12 x 3, in {tmp_path}")

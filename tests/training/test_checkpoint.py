@@ -257,7 +257,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     state, origin = checkpoint.newest(model, places(tmp_path), "recipe")
     assert (state.epoch, state.step, origin) == (1, 2, tmp_path / "previous.keras")
     assert capsys.readouterr().err == (
-        f"warning: {tmp_path / 'last.keras'} is no checkpoint of this run's network: {reason}; "
+        f"warning: {tmp_path / 'last.keras'} is no usable checkpoint: {reason}; "
         "previous.keras is used instead\n"
     )
 
@@ -271,7 +271,7 @@ def test_a_checkpoint_of_another_config_is_not_used(
     with pytest.raises(ExceptionGroup) as error:
         checkpoint.newest(model, places(tmp_path), "another")
     assert [str(each) for each in leaves(error.value)] == [
-        f"{tmp_path / name}: is no checkpoint of this run's network: "
+        f"{tmp_path / name}: is no usable checkpoint: "
         "it was written by a training with another config"
         for name in ("last.keras", "best.keras")
     ]
@@ -315,7 +315,7 @@ def test_what_is_no_checkpoint(tmp_path: Path, content: bytes | None) -> None:
     else:
         path.write_bytes(content)
         model = runs.network()
-    with pytest.raises(UserError, match="is no checkpoint of this run's network"):
+    with pytest.raises(UserError, match="is no usable checkpoint"):
         load(model, path)
 
 
@@ -363,8 +363,7 @@ def test_a_checkpoint_of_an_earlier_version_gives_its_weights_alone(tmp_path: Pa
     with pytest.raises(UserError) as error:
         load(other, old)
     assert str(error.value) == (
-        f"{old}: is no checkpoint of this run's network: "
-        "it was written by an earlier version, or by Keras"
+        f"{old}: is no usable checkpoint: it was written by an earlier version, or by Keras"
     )
 
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from trainer import run as runs
 from trainer import terminal
 from trainer.commands._assemble import Job, assemble
 from trainer.config import Config
@@ -21,6 +22,9 @@ def run(config: Config) -> None:
     with reported(faults):
         images, labels, _ = next(iter(batches))
     loss = np.mean(job.objective.loss(labels, job.model(keras.ops.cast(images, "float32"))))
+    counts = (len(job.sides.train), len(job.sides.validation))
+    with feed.stored(config.data, counts, runs.decoded()) as stores:
+        terminal.say(f"cache    {stores.said}")
     training = config.training
     terminal.say(f"devices  {hardware.described(job.strategy, training)}")
     plan = f"{training.epochs} epochs of {job.steps} steps of {config.data.batch_size} pictures"

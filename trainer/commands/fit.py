@@ -44,6 +44,9 @@ def run(config: Config, resume: bool = False) -> runs.Run:
         job = assemble(config, this)
         if this:
             state, origin = _resumed(config, job, this)
+            if _finished(config, state) and (this.metrics.exists() or not len(job.sides.test)):
+                _say_finished(config, this, state)
+                return this
         else:
             this, state, origin = _created(config, job, resume), checkpoint.State(), None
             stack.enter_context(_alone(this))
@@ -205,24 +208,12 @@ def _conclude(
 
 def _resumed(config: Config, job: Job, this: runs.Run) -> tuple[checkpoint.State, Path | None]:
     """The state to go on with and where it was read; the run's config.yaml becomes the one given
-    now.
-
-    Raises: UserError if there is nothing left to do.
-    """
+    now. Raises: UserErrors if there are checkpoints, but no usable one."""
     state, origin = checkpoint.newest(job.model, _places(this), _recipe(config))
     if state.callbacks_as != _written(config):
         state = state._replace(callbacks=(), stopped=False)  # the counters of others
     if state.epochs != config.training.epochs:
         state = state._replace(stopped=False)
-    if _finished(config, state) and (this.metrics.exists() or not len(job.sides.test)):
-        longer = max(state.epoch, config.training.epochs) + 5
-        asked = f"{config.training.epochs} are asked for"
-        raise UserError(
-            "training.epochs",
-            f"{this.folder} has already finished {state.epoch} epochs, "
-            + ("then a callback stopped it" if state.stopped else asked),
-            f"train longer: --set training.epochs={longer} --resume",
-        )
     for callback in job.callbacks:
         if isinstance(callback, keras.callbacks.CSVLogger):
             callback.append = True
@@ -233,6 +224,14 @@ def _resumed(config: Config, job: Job, this: runs.Run) -> tuple[checkpoint.State
     if state.history or this.history.exists():
         _write_logs(job, this, state)
     return state, origin
+
+
+def _say_finished(config: Config, this: runs.Run, state: checkpoint.State) -> None:
+    """Not an error: a batch job that is started again may find that all is done."""
+    end = ", then a callback stopped it" if state.stopped else ""
+    terminal.say(f"finished {this.folder} after {state.epoch} epochs{end}; nothing is left to do")
+    longer = max(state.epoch, config.training.epochs) + 5
+    terminal.say(f"train longer: --set training.epochs={longer} --resume")
 
 
 def _finished(config: Config, state: checkpoint.State) -> bool:

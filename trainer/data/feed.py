@@ -145,7 +145,7 @@ def stored(spec: Data, counts: tuple[int, int], folder: Path) -> Iterator[Stores
             total = sum(room.predicted("memory", *each) for each in sizes)
             room.demand("memory", total, of=of)
             one, other = (stack.enter_context(Memory(*each)) for each in sizes)
-            yield Stores(one, other, f"in memory, {size(total)} for {of}")
+            yield Stores(one, other, f"in memory, {size(total)} for {of}; the first epoch fills it")
             return
         named = zip(settings(spec), sizes, strict=True)
         first, second = (stack.enter_context(Disk(folder, name, *each)) for name, each in named)

@@ -224,7 +224,7 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
         reason = str(error).split("\n")[0]
-        raise UserError(str(path), f"is no checkpoint of this run's network: {reason}") from None
+        raise UserError(str(path), f"is no usable checkpoint: {reason}") from None
 
 
 def newest(model: keras.Model, places: Places, recipe: str) -> tuple[State, Path | None]:

@@ -6,9 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
-# `params` is of the training at hand; Keras turns the sign of min_delta at the first epoch's end;
-# CSVLogger finds out by itself whether its file has a header.
-_NOT_STATE = ("params", "min_delta", "append_header")
+# `params` is of the training at hand; Keras turns the sign of min_delta when it makes monitor_op,
+# at the first epoch's end; CSVLogger finds out by itself whether its file has a header.
+_NOT_STATE = ("params", "min_delta", "monitor_op", "append_header", "writer")
 
 
 def of(callbacks: Iterable[keras.callbacks.Callback]) -> list[dict[str, Any]]:

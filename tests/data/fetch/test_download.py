@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.data.fetch.server import Server, described, serving
+from trainer import files
 from trainer.config.recipe import File
 from trainer.data.fetch import download
 from trainer.errors import UserError
@@ -211,4 +212,4 @@ def test_a_full_disk_is_told_before_the_download(
     [(7, "7 bytes"), (4542, "4.5 kB"), (999_600, "1.0 MB"), (824_887_076, "825 MB"), (1_204_887_076, "1.2 GB")],
 )  # fmt: skip
 def test_sizes_for_people(count: int, text: str) -> None:
-    assert download.size(count) == text
+    assert files.size(count) == text

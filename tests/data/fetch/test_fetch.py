@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import Outcome
 from tests.data.fetch.server import Server, described, serving, tarred, write_recipe, zipped
+from trainer import files
 from trainer.data.fetch import dataset, download
 from trainer.errors import UserError
 
@@ -45,7 +46,7 @@ def server(workplace: Path) -> Iterator[Server]:
 def test_from_the_name_to_pictures_that_a_source_reads(
     server: Server, trainer: Callable[..., Outcome]
 ) -> None:
-    size = download.size(len(server.contents["little.zip"]))
+    size = files.size(len(server.contents["little.zip"]))
     done = trainer("data", "fetch", "little")
     assert done.code == 0, done.err
     assert (

@@ -268,12 +268,11 @@ def disturbed(
         moment = wait(life, seconds, drawn) if signals else ""
         end = kill(life, signals.pop(), moment) if moment and life.lasts() else None
         code, out, err = life.process.wait(TIMEOUT), where.text("out.txt"), where.text("err.txt")
-        over = "has already finished" in err  # killed when all was done
         if kills:
-            said = [line[9:] for line in out.splitlines() if line.startswith("resumed  ")]
-            kills[-1] = kills[-1]._replace(reached="it was finished" if over else "".join(said))
+            lines = [line for line in out.splitlines() if line[:9] in ("resumed  ", "finished ")]
+            kills[-1] = kills[-1]._replace(reached=(lines or [""])[0].removeprefix("resumed  "))
         kills += [end] if end else []
-        if code == 0 or over:
+        if code == 0:
             return kills
         if not end:
             raise SystemExit(f"trainer fit failed:\n{out}{err}")
@@ -336,7 +335,7 @@ def shown(number: int, kind: str, one: Kill) -> str:
     """A line of the table."""
     return (
         f"{number:3} {kind:9} {one.signal:5} {one.moment:8} {one.phase:12} {one.after:6.1f} "
-        f"{one.ending:6.2f} {one.code:5} {one.reached:31} {'; '.join(one.wrong)}"
+        f"{one.ending:6.2f} {one.code:5} {one.reached[:31]:31} {'; '.join(one.wrong)}"
     ).rstrip()
 
 
@@ -382,6 +381,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script ignores it in background
     names = ["KILL", "TERM", "INT"] if options.signal == "mixed" else [options.signal]
     signals = [signal.Signals[f"SIG{names[n % len(names)]}"] for n in range(options.kills)]
     shared = set(Path("/dev/shm").iterdir()) if Path("/dev/shm").exists() else set()

@@ -117,6 +117,14 @@ def prepare() -> None:
     Path("planned_ends.py").write_text(ENDS)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def heeded() -> Iterator[None]:
+    """Ctrl-C, which a script ignores in what it runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @contextlib.contextmanager
 def elsewhere(folder: Path) -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:

@@ -38,7 +38,7 @@ def batches(config: Path, overrides: list[str], augmented: bool) -> np.ndarray:
     examples, spec = gather(settings).sides.train, settings.data
     steps = -(-len(examples) // spec.batch_size)
     if not augmented:
-        spec = spec.model_copy(update={"augment": ()})
+        spec = spec.model_copy(update={"augment": (), "mix": None})
     endless = feed.training(examples, spec, settings.seed, Faults({}, []))
     images = [each[0].numpy() for each in endless.take(steps * preview.EPOCHS)]
     return np.concatenate(images).reshape(
@@ -53,8 +53,9 @@ def batches(config: Path, overrides: list[str], augmented: bool) -> np.ndarray:
         ["data.channels=1", "data.augment=[HorizontalFlip]"],
         ["data.class_weights=balanced", "seed=7", "data.batch_size=3"],
         ["data.sampling=balanced", "data.fit=pad"],
+        ["data.mix.mixup=0.4", "data.mix.cutmix=1.0"],
     ],
-    ids=["shuffled", "grey", "weighted", "balanced"],
+    ids=["shuffled", "grey", "weighted", "balanced", "mixed"],
 )
 def test_every_cell_is_the_picture_that_training_gets(
     small: Path, trainer: Trainer, rows: list[contact.Row], overrides: list[str]

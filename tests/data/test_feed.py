@@ -33,6 +33,7 @@ def spec(**options: object) -> Data:
             "load_size": [20, 15],
             "batch_size": 3,
             "augment": [{"RandomCrop": {"height": 16, "width": 12}}, "RandomBrightnessContrast"],
+            "mix": {"mixup": 0.4, "cutmix": 1.0, "p": 0.8},
             **options,
         }
     )

@@ -116,6 +116,20 @@ class Split(Section):
         return self
 
 
+class Mix(Section):
+    """Pictures of a batch mixed with each other, labels too: a batch draws one of the ways."""
+
+    mixup: float | None = Field(default=None, gt=0)  # alpha of Beta(alpha, alpha), small: little
+    cutmix: float | None = Field(default=None, gt=0)
+    p: float = Field(default=1.0, gt=0, le=1)  # how often a batch is mixed at all
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Mix":
+        if self.mixup is None and self.cutmix is None:
+            raise ValueError("expected mixup, cutmix or both, as in {mixup: 0.2, cutmix: 1.0}")
+        return self
+
+
 class Data(Section):
     """The whole section."""
 
@@ -135,6 +149,7 @@ class Data(Section):
     jpeg_scaling: bool = False  # decode training JPEGs at 1/2, 1/4, 1/8 where that is enough
     cache: Literal["off", "memory", "disk"] = "off"  # of decoded pictures, before augmentation
     augment: Annotated[tuple[Transform, ...], Strict(False)] = ()
+    mix: Mix | None = None  # after augmentation
     workers: Literal["auto", "threads"] | Annotated[int, Field(ge=1)] = "auto"  # number: processes
     worker_timeout: float = Field(default=300.0, gt=0, le=86400)  # s a batch in a process may take
 

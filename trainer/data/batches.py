@@ -16,6 +16,7 @@ from trainer.data.batch import Batch, Fill, Made, Shapes
 from trainer.data.cache import Store
 from trainer.data.decode import decode, load, present
 from trainer.data.examples import Examples
+from trainer.data.mix import mix
 from trainer.errors import UserError, suggestion
 
 TIMED = 8  # every so many pictures: to ask for the time of a thread takes half a microsecond
@@ -29,7 +30,7 @@ def shapes(spec: Data, classes: int) -> Shapes:
 
 
 def training(examples: Examples, spec: Data, seed: int, store: Store | None = None) -> Fill:
-    """Batches of the endless stream, with the weights of `class_weights`.
+    """Batches of the endless stream, with the weights of `class_weights`, mixed by `mix`.
 
     The place of a picture that cannot be decoded is taken by the next one of `examples`.
 
@@ -43,7 +44,8 @@ def training(examples: Examples, spec: Data, seed: int, store: Store | None = No
     def fill(step: int, batch: Batch) -> Made:
         images, labels, weights = batch
         size, shape, known = len(images), images.shape[1:], len(read.unreadable)
-        indices, decoding, augmenting = np.empty(size, np.int64), 0.0, 0.0
+        indices = np.empty(size, np.int64)
+        decoding = augmenting = mixing = 0.0
         for row, position in enumerate(stream.positions(step, size)):
             timed = row % TIMED == 0
             begun = time.thread_time() if timed else 0.0
@@ -55,8 +57,12 @@ def training(examples: Examples, spec: Data, seed: int, store: Store | None = No
                 augmenting += time.thread_time() - decoded
         labels[:] = examples.targets(indices)
         weights[:] = 1 if weights_K is None else weights_K[examples.labels[indices]]
+        if spec.mix:
+            begun = time.thread_time()
+            mix(batch, spec.mix, seed, step)
+            mixing = time.thread_time() - begun
         share = size / -(-size // TIMED)
-        return Made(decoding * share, augmenting * share, size, read.since(known))
+        return Made(decoding * share, augmenting * share + mixing, size, read.since(known))
 
     return fill
 

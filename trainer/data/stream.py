@@ -11,8 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
-# Two purposes of one seed must not draw the same numbers.
-_ORDER, _AUGMENTATION = 0, 1
+# Purposes of one seed must not draw the same numbers.
+_ORDER, _AUGMENTATION, _BATCH = 0, 1, 2
 
 Order = Callable[[int], int]  # position -> index of the example there, in constant time
 
@@ -111,6 +111,11 @@ class Draws:
         self._key[1] = position
         self._philox.state = self._state
         self.python.seed(self._philox.random_raw())
+
+
+def of_batch(seed: int, step: int) -> np.random.Generator:
+    """For what is drawn for the batch of a step as a whole."""
+    return np.random.default_rng([_BATCH, seed, step])
 
 
 def _of_order(seed: int, turn: int, member: int = 0) -> np.random.Generator:

@@ -23,6 +23,7 @@ from trainer.commands._gather import gather
 from trainer.config import Config
 from trainer.config.data import Data
 from trainer.data import augment, batches, contact
+from trainer.data.batch import empty
 from trainer.data.decode import load
 from trainer.data.examples import Examples
 from trainer.errors import UserError
@@ -108,11 +109,11 @@ def _readable(
 
 
 def _sheet(config: Config, examples: Examples, shown: Sequence[Shown]) -> Image.Image:
-    augmented = augment.build(config.data.augment, config.seed)
+    seen_at = _mixed(config, examples) if config.data.mix else _augmented(config)
 
     def row(each: Shown) -> contact.Row:
         seen = [
-            None if position is None else augmented(each.pixels, position)
+            None if position is None else seen_at(each.pixels, position)
             for position in each.positions
         ]
         caption = ", ".join(examples.names_of(each.number)) or "no label"
@@ -120,6 +121,24 @@ def _sheet(config: Config, examples: Examples, shown: Sequence[Shown]) -> Image.
 
     heads = ["original", *(f"epoch {number}" for number in range(1, EPOCHS + 1))]
     return contact.draw(heads, [row(each) for each in shown], "not drawn")
+
+
+def _augmented(config: Config) -> augment.Augment:
+    return augment.build(config.data.augment, config.seed)
+
+
+def _mixed(config: Config, examples: Examples) -> augment.Augment:
+    """Takes the picture out of its batch, which is made as a whole: it is mixed with others."""
+    shapes = batches.shapes(config.data, len(examples.classes))
+    fill = batches.training(examples, config.data, config.seed)
+
+    def seen(_: np.ndarray, position: int) -> np.ndarray:
+        step, row = divmod(position, shapes.size)
+        batch = empty(shapes)
+        fill(step, batch)
+        return batch[0][row]
+
+    return seen
 
 
 def _write_events(sheet: Image.Image, folder: Path) -> None:

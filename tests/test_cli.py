@@ -67,7 +67,7 @@ def edited(small: Path, old: str, new: str) -> Path:
          "small.yaml:21: training.callbacks[0].ReduceLROnPlateau: the learning rate follows a schedule, so nothing else can change it\n"
          "  give the optimizer a number as its learning_rate"),
         ("- Dropout: {rate: 0.3}", "- Dense: {units: 3, name: a}\n    - Dense: {units: 3, name: a}",
-         "small.yaml:12: model.layers: The name \"a\" is used 2 times in the model. All operation names should be unique."),
+         "small.yaml:17: model.layers[4].Dense.name: two layers are called 'a'\n  the other is model.layers[3]"),
         ("- Flatten", "- Reshape: {target_shape: [14, 72]}\n    - LSTM: {units: 3, return_state: true}",
          "small.yaml:16: model.layers[3].LSTM: gives 3 outputs, but the next layer takes one"),
         ("epochs: 2", "epochs: 2\n  metrics: [RootMeanSquaredError, {MeanIoU: {num_classes: 2}}]",

@@ -50,13 +50,19 @@ class Interrupted(Exception):
         self.code = code
 
 
+def nearest(received: str, known: Iterable[str]) -> str:
+    """The known name most like the one received; empty if none is."""
+    folded = {name.lower(): name for name in sorted(known)}
+    near = difflib.get_close_matches(received.lower(), folded, n=1, cutoff=0.6)
+    return folded[near[0]] if near else ""
+
+
 def suggestion(received: str, known: Iterable[str]) -> str:
     """`did you mean …?` for the nearest known name, else the list of them all (up to twenty)."""
     names = sorted(known)
-    folded = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(received.lower(), folded, n=1, cutoff=0.6)
+    near = nearest(received, names)
     if near:
-        return f"did you mean '{folded[near[0]]}'?"
+        return f"did you mean '{near}'?"
     return f"expected one of: {', '.join(names)}" if len(names) <= 20 else ""
 
 

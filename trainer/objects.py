@@ -1,4 +1,4 @@
-"""Call -> object of Keras or albumentations. The only place where a name becomes an import.
+"""Call -> object of Keras, albumentations or the user. The only place where a name becomes an import.
 
 Arguments pass straight through, so a new layer or transform of the libraries needs no change here.
 Nothing is imported before the first call is looked at.
@@ -7,16 +7,15 @@ Nothing is imported before the first call is looked at.
 import inspect
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from trainer.config.base import Call
+from trainer.config.base import COMPUTED, FUNCTION, Call
 from trainer.errors import UserError, received, suggestion
-
-COMPUTED = ("$classes", "$steps_per_epoch", "$total_steps")
 
 # Arguments that take an object of another package; `*_initializer` by what follows the underscore.
 NESTED = {
@@ -31,6 +30,8 @@ NESTED = {
 
 
 WHOLE = ("layer", "inner_optimizer")  # where Keras does not look up text itself
+
+FUNCTIONS = ("keras.applications",)  # offer functions, not classes
 
 # What a made object must be; losses may be functions.
 BASES = {
@@ -54,44 +55,63 @@ def make(call: Call, package: str, where: str, values: Mapping[str, int] | None 
     Raises: ExceptionGroup of the UserErrors of `mistakes`, or a UserError with the library's
         reason.
     """
-    wrong = list(mistakes(where, package, call))
-    if wrong:
-        raise ExceptionGroup(where, wrong)
-    arguments = {
-        name: _resolved(name, value, f"{where}.{call.name}.{name}", values or {})
-        for name, value in call.arguments.items()
-    }
     here = f"{where}.{call.name}"
+    bound = bind(call, package, where, values)
     try:
-        found = _find(call.name, package, where)(**arguments)
+        found = bound()
     except Exception as error:  # a class of the library or the user's may raise whatever it likes
-        raise UserError(here, f"refused by {package}: {_reason(error)}") from None
+        raise UserError(here, f"refused by {package}: {reason(error)}") from None
     base = BASES.get(package)
     if base and not isinstance(found, getattr(import_module(package), base)):
         raise UserError(here, f"is no {package}.{base}")
     return found
 
 
+def bind(
+    call: Call, package: str, where: str, values: Mapping[str, int] | None = None
+) -> "partial[Any]":
+    """What the name of a Call stands for, with its arguments, yet to be called.
+
+    Args, Raises: as `make`.
+    """
+    wrong = list(mistakes(where, package, call))
+    if wrong:
+        raise ExceptionGroup(where, wrong)
+    here, inside = _places(where, package, call.name)
+    arguments = {
+        name: _resolved(name, value, f"{inside}.{name}", values or {})
+        for name, value in call.arguments.items()
+    }
+    return partial(_find(call.name, package, here), **arguments)
+
+
 def mistakes(where: str, package: str, call: Call) -> Iterator[UserError]:
     """Unknown names, unknown or missing arguments and unknown `$values`, in nested calls too."""
+    here, inside = _places(where, package, call.name)
     try:
-        target = _find(call.name, package, where)
+        target = _find(call.name, package, here)
     except UserError as error:
         yield error
         return
-    here = f"{where}.{call.name}"
-    known, required = _arguments(target)
+    known, required = _arguments(target, given=2 if package == FUNCTION else 0)
     for name, value in call.arguments.items():
         if known is not None and name not in known:
             hint = suggestion(name, known)
-            yield UserError(f"{here}.{name}", f"{call.name} has no argument '{name}'", hint)
+            yield UserError(f"{inside}.{name}", f"{call.name} has no argument '{name}'", hint)
         else:
-            yield from _nested_mistakes(name, value, f"{here}.{name}")
+            yield from _nested_mistakes(name, value, f"{inside}.{name}")
     missing = [name for name in required if name not in call.arguments]
     if missing:
         names = " and ".join(f"'{name}'" for name in missing)
         hint = f"write {call.name}: {{{', '.join(f'{name}: …' for name in missing)}}}"
         yield UserError(here, f"{call.name} needs {names}", hint)
+
+
+def _places(where: str, package: str, name: str) -> tuple[str, str]:
+    """The paths of a call's name and of its arguments in the config."""
+    if package == FUNCTION:
+        return f"{where}.function", f"{where}.arguments"
+    return f"{where}.{name}", f"{where}.{name}"
 
 
 def _nested_mistakes(name: str, value: Any, where: str) -> Iterator[UserError]:
@@ -141,48 +161,53 @@ def _kind(argument: str) -> str:
     return argument if argument in NESTED else argument.rpartition("_")[2]
 
 
-def _find(name: str, package: str, where: str) -> Any:
-    """The class of that name. Raises UserError."""
-    if "." in name:
-        return _imported(name, where)
+def _find(name: str, package: str, here: str) -> Any:
+    """The class, or function, of that name. Raises UserError at the path `here`."""
+    if "." in name or package == FUNCTION:
+        return _imported(name, here, "function" if package == FUNCTION else "class")
     module = import_module(package)
+    fits = inspect.isfunction if package in FUNCTIONS else inspect.isclass
     found = getattr(module, name, None)
-    if isinstance(found, type):
+    if fits(found):
         return found
-    classes = [
-        each
-        for each in dir(module)
-        if each[0].isupper() and isinstance(getattr(module, each), type)
-    ]
-    raise UserError(f"{where}.{name}", f"{package} has no '{name}'", suggestion(name, classes))
+    names = [each for each in dir(module) if each[0].isupper() and fits(getattr(module, each))]
+    raise UserError(here, f"{package} has no '{name}'", suggestion(name, names))
 
 
-def _imported(path: str, where: str) -> Any:
-    """The user's own class, by its import path; the working directory counts as importable."""
+_IMPORTS = {"class": "mypackage.layers.Swirl", "function": "mypackage.nets.build"}
+
+
+def _imported(path: str, here: str, kind: str) -> Any:
+    """The user's own class or function, by its import path; the working directory counts as
+    importable."""
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     module, _, name = path.rpartition(".")
-    hint = "write the import path of a class, as in mypackage.layers.Swirl"
+    hint = f"write the import path of a {kind}, as in {_IMPORTS[kind]}"
     try:
         found = getattr(import_module(module), name)
     except Exception as error:  # the user's module may fail in any way
-        raise UserError(f"{where}.{path}", f"cannot be imported: {error}", hint) from None
+        raise UserError(here, f"cannot be imported: {error}", hint) from None
     if not callable(found):
-        raise UserError(f"{where}.{path}", f"is no class, but {type(found).__name__}", hint)
+        raise UserError(here, f"is no {kind}, but {type(found).__name__}", hint)
     return found
 
 
-def _arguments(target: Any) -> tuple[set[str] | None, list[str]]:
+def _arguments(target: Any, given: int = 0) -> tuple[set[str] | None, list[str]]:
     """Known argument names, None for any, and those without a default.
 
     Keras layers end in **kwargs and hand them up, so the names are gathered along the hierarchy.
+
+    Args:
+        given: how many of the first ones are passed by position.
     """
     hierarchy = target.__mro__ if isinstance(target, type) else ()
     inits = [vars(each)["__init__"] for each in hierarchy[:-1] if "__init__" in vars(each)]
     known: set[str] = set()
     required: list[str] | None = None
     for function in inits or ([] if hierarchy else [target]):
-        parameters = list(inspect.signature(function).parameters.values())[bool(inits) :]  # no self
+        skipped = bool(inits) + given  # self
+        parameters = list(inspect.signature(function).parameters.values())[skipped:]
         named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         if required is None:
             required = [p.name for p in named if p.default is p.empty]
@@ -193,8 +218,8 @@ def _arguments(target: Any) -> tuple[set[str] | None, list[str]]:
     return (None if inits else known), required or []
 
 
-def _reason(error: Exception) -> str:
-    """The library's message, shortened to what was expected and received."""
+def reason(error: Exception) -> str:
+    """A library's message, shortened to what was expected and received."""
     if isinstance(error.__cause__, ValidationError):  # albumentations checks with pydantic
         first = error.__cause__.errors(include_url=False)[0]
         name = str(first["loc"][0]) if first["loc"] else ""

@@ -1,19 +1,31 @@
 """What every section of the YAML is made of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, Strict
 from pydantic_core import CoreSchema, core_schema
 
-from trainer.errors import received
+from trainer.errors import UserError, received
+
+# What may stand for a value in a call, and is known only when the data has been read.
+COMPUTED = ("$classes", "$steps_per_epoch", "$total_steps")
+FUNCTION = "function"  # in the place of a package: the user's own, called with inputs and classes
 
 
 class Section(BaseModel):
     """A mapping of the YAML: frozen, every key known, no text taken for a number."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    @classmethod
+    def inside(
+        cls, value: dict[str, Any], where: str
+    ) -> "Iterator[tuple[str, str, Call] | UserError]":
+        """What the annotations do not say of the plain `value` at the path `where`: further calls
+        as (where, package, call), and mistakes."""
+        return iter(())
 
 
 @dataclass(frozen=True)
@@ -65,7 +77,6 @@ class Names:
     package: str
 
 
-Layer = Annotated[Call, Names("keras.layers")]
 Loss = Annotated[Call, Names("keras.losses")]
 Optimizer = Annotated[Call, Names("keras.optimizers")]
 Metric = Annotated[Call, Names("keras.metrics")]

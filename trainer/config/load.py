@@ -64,8 +64,9 @@ def located(config: Config) -> Iterator[None]:
         raise ExceptionGroup("located", found) from None
 
 
-def calls(kind: Any, value: Any, where: str = "") -> Iterator[tuple[str, str, Call]]:
-    """(where, package, call) for every Call that the type `kind` expects in the plain `value`.
+def calls(kind: Any, value: Any, where: str = "") -> Iterator[tuple[str, str, Call] | UserError]:
+    """(where, package, call) for every Call that the type `kind` expects in the plain `value`, and
+    the mistakes that a section finds in its calls by itself.
 
     Walks the annotations, not the validated object: a mistake elsewhere hides no name.
     """
@@ -87,6 +88,7 @@ def calls(kind: Any, value: Any, where: str = "") -> Iterator[tuple[str, str, Ca
         for key in value:
             if key in hints:
                 yield from calls(hints[key], value[key], join(where, key))
+        yield from kind.inside(value, where)
     else:
         for member in get_args(kind):
             yield from calls(member, value, where)
@@ -105,10 +107,14 @@ def _validated(
     except ValidationError as error:
         details = [each for each in error.errors(include_url=False) if not _is_echo(each)]
         mistakes = merged([humane(each, section, value) for each in details])
-    for where, package, call in calls(section, value) if check else ():
-        mistakes += check(where, package, call)  # type: ignore[misc]
+    for each in calls(section, value):
+        if isinstance(each, UserError):
+            mistakes.append(each)
+        elif check:
+            mistakes += check(*each)
     if found is None or mistakes:
         order = list(places)
+        mistakes = list({str(each): each for each in mistakes}.values())  # a block may be used twice
         mistakes.sort(key=lambda mistake: order.index(tree.nearest(mistake.where, places)))
         raise ExceptionGroup(str(path), [_located(each, places, section) for each in mistakes])
     return found

@@ -190,8 +190,11 @@ def test_options_live_in_the_config_not_on_the_command_line() -> None:
     }
 
 
+PAGES = ("config.md", "sources.md", "model.md")  # of the documentation of the sections
+
+
 def test_the_sections_are_those_of_the_documentation() -> None:
-    text = "".join((ROOT / "docs" / page).read_text() for page in ("config.md", "sources.md"))
+    text = "".join((ROOT / "docs" / page).read_text() for page in PAGES)
     sections = [Config]
     for section in sections:
         for name, field in section.model_fields.items():

@@ -1,4 +1,4 @@
-"""Call -> object of Keras, albumentations or the user. The only place where a name becomes an import.
+"""Call -> object of Keras, albumentations or the user. Only here does a name become an import.
 
 Arguments pass straight through, so a new layer or transform of the libraries needs no change here.
 Nothing is imported before the first call is looked at.

@@ -58,8 +58,10 @@ def assemble(config: Config, run: runs.Run | None = None) -> Job:
         "$steps_per_epoch": steps,
         "$total_steps": steps * training.epochs,
     }
+    # A run that was killed before its first checkpoint begins anew, so with the same weights.
+    begun = run and any(path.is_file() for path in (run.last, run.previous, run.best))
     with strategy.scope():
-        model = network.build(config.model, data.input_shape, classes)
+        model = network.build(config.model, data.input_shape, classes, pretrained=not begun)
     network.demand_probabilities(model, training.loss, multi_label)
     objective.demand_metrics(training, multi_label)
     aims = objective.build(training, model, values, strategy)

@@ -109,9 +109,7 @@ class _Builder:
                 hint = "name it in the inputs of a layer below, or remove it"
                 self.wrong(f"{each.where}.{each.call.name}", problem, hint)
 
-    def place_list(
-        self, items: Sequence[Call | None], where: str, last: int, scope: _Scope
-    ) -> int:
+    def place_list(self, items: Sequence[Call | None], where: str, last: int, scope: _Scope) -> int:
         """Places the items, the first after `last`; returns the place of the last one."""
         for index, call in enumerate(items):
             if not scope.within:

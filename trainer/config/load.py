@@ -114,7 +114,7 @@ def _validated(
             mistakes += check(*each)
     if found is None or mistakes:
         order = list(places)
-        mistakes = list({str(each): each for each in mistakes}.values())  # a block may be used twice
+        mistakes = [*{str(each): each for each in mistakes}.values()]  # a block is used twice
         mistakes.sort(key=lambda mistake: order.index(tree.nearest(mistake.where, places)))
         raise ExceptionGroup(str(path), [_located(each, places, section) for each in mistakes])
     return found

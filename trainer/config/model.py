@@ -29,14 +29,14 @@ DECIDED = {
 class Block(Section):
     """Layers under a name of their own, used like a layer; `$filters` inside is an argument."""
 
-    defaults: dict[str, Any] = {}
+    defaults: dict[str, Any] = Field(default_factory=dict)
     layers: Items
 
 
 class _Graph(Section):
     """A section with layers that may be named, connected, repeated and put into blocks."""
 
-    blocks: dict[str, Block] = {}
+    blocks: dict[str, Block] = Field(default_factory=dict)
 
     @classmethod
     def placed(cls, value: dict[str, Any], where: str) -> graph.Graph:
@@ -91,7 +91,7 @@ class Custom(Section):
 
     kind: Literal["custom"]
     function: str = Field(pattern=r"^\w+(\.\w+)+$")  # its import path
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field(default_factory=dict)
 
     @classmethod
     def inside(

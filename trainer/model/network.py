@@ -4,14 +4,32 @@ import keras
 import numpy as np
 
 from trainer.config.base import Call
-from trainer.config.model import Model
+from trainer.config.model import Backbone, Model
 from trainer.errors import UserError
 from trainer.parts import part
 
 
-def build(spec: Model, input_shape: tuple[int, int, int], classes: tuple[str, ...]) -> keras.Model:
-    """float32 pixels 0 to 255 [N, H, W, C] -> scores [N, K], K classes; (H, W, C) the shape."""
+def build(
+    spec: Model,
+    input_shape: tuple[int, int, int],
+    classes: tuple[str, ...],
+    pretrained: bool = False,
+) -> keras.Model:
+    """float32 pixels 0 to 255 [N, H, W, C] -> scores [N, K], K classes; (H, W, C) the shape.
+
+    Args:
+        pretrained: fetch and read the weights that the section names. Without it neither a
+            download nor a file is touched: for networks that get the weights of a run.
+    """
+    if isinstance(spec, Backbone) and not pretrained:
+        spec = spec.model_copy(update={"weights": "none"})
     return part("model", spec.kind).build(spec, input_shape, classes)
+
+
+def backbone_layers(model: keras.Model, spec: Model) -> tuple[str, ...]:
+    """The names of the backbone's layers in a network of `build`, from input to features; empty
+    for notations without one. The preprocessing is none of them."""
+    return part("model", spec.kind).layers(model, spec) if isinstance(spec, Backbone) else ()
 
 
 def with_probabilities(model: keras.Model, loss: Call) -> keras.Model:

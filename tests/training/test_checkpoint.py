@@ -59,7 +59,7 @@ def train(
     strategy = tf.distribute.get_strategy()
     model = runs.network(dropout=0.4)
     aims = objective.build(Training.model_validate(runs.SPEC), model, {}, strategy)
-    state, origin = checkpoint.newest(model, places(folder), "recipe")
+    state, origin = checkpoint.newest(places(folder), "recipe")
     leaving = LeaveAt(leave)
     keeper = Checkpoints(
         places(folder), best or Best(), spec or Checkpoint(), others, aims.metrics,
@@ -254,7 +254,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     train(tmp_path, 2, spec=Checkpoint(steps=2))
     harm(tmp_path / "last.keras")
     model = runs.network(dropout=0.4)
-    state, origin = checkpoint.newest(model, places(tmp_path), "recipe")
+    state, origin = checkpoint.newest(places(tmp_path), "recipe")
     assert (state.epoch, state.step, origin) == (1, 2, tmp_path / "previous.keras")
     assert capsys.readouterr().err == (
         f"warning: {tmp_path / 'last.keras'} is no usable checkpoint: {reason}; "
@@ -269,7 +269,7 @@ def test_a_checkpoint_of_another_config_is_not_used(
     model = runs.network(dropout=0.4)
     before = model.get_weights()
     with pytest.raises(ExceptionGroup) as error:
-        checkpoint.newest(model, places(tmp_path), "another")
+        checkpoint.newest(places(tmp_path), "another")
     assert [str(each) for each in leaves(error.value)] == [
         f"{tmp_path / name}: is no usable checkpoint: "
         "it was written by a training with another config"
@@ -300,7 +300,7 @@ def test_there_is_always_a_whole_checkpoint(tmp_path: Path) -> None:
                 patch.setattr(Path, name, dying)
                 with contextlib.suppress(KeyboardInterrupt):
                     train(tmp_path, 5, leave=1)
-            state, _ = checkpoint.newest(runs.network(dropout=0.4), places(tmp_path), "recipe")
+            state, _ = checkpoint.newest(places(tmp_path), "recipe")
             assert state.epoch >= 1
 
 

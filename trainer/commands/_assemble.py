@@ -13,7 +13,7 @@ from trainer.config.data import Data
 from trainer.data import augment, batches, feed, split
 from trainer.errors import UserError
 from trainer.model import network
-from trainer.training import hardware, objective
+from trainer.training import freeze, hardware, objective, phases
 
 # Callbacks of Keras that do not do here what they promise: (problem, way out).
 NOT_HERE = {
@@ -21,7 +21,11 @@ NOT_HERE = {
         "would start a new run from the weights of another",
         "remove it: every epoch is kept, and --resume goes on",
     ),
-    "SwapEMAWeights": ("averaged weights are not supported", "remove it"),
+    "SwapEMAWeights": (
+        "would swap the weights a second time",
+        "remove it: with use_ema in the optimizer, validation, best.keras and exports have the "
+        "averages",
+    ),
 }
 
 
@@ -36,13 +40,15 @@ class Job(NamedTuple):
     objective: objective.Objective
     callbacks: list[Any]
     steps: int  # per epoch
+    plan: phases.Plan  # enters the phases after that of `objective`
 
 
-def assemble(config: Config, run: runs.Run | None = None) -> Job:
+def assemble(config: Config, run: runs.Run | None = None, phase: int = 0) -> Job:
     """Reads the data and builds all that the config names. Raises UserErrors.
 
     Args:
         run: to go on with, on its own pictures.
+        phase: to begin in, from 0.
     """
     data, training = config.data, config.training
     strategy = hardware.prepare(training, config.seed)
@@ -53,24 +59,22 @@ def assemble(config: Config, run: runs.Run | None = None) -> Job:
     batches.class_weights(sides.train, data)  # mistakes belong here, not into a thread
     batches.sampled(sides.train, data, config.seed)
     steps = -(-len(sides.train) // data.batch_size)
-    values = {
-        "$classes": len(classes),
-        "$steps_per_epoch": steps,
-        "$total_steps": steps * training.epochs,
-    }
     # A run that was killed before its first checkpoint begins anew, so with the same weights.
     begun = run and any(path.is_file() for path in (run.last, run.previous, run.best))
     with strategy.scope():
         model = network.build(config.model, data.input_shape, classes, pretrained=not begun)
     network.demand_probabilities(model, training.loss, multi_label)
     objective.demand_metrics(training, multi_label)
-    aims = objective.build(training, model, values, strategy)
+    backbone, own = network.backbone_layers(model, config.model), freeze.flags(model)
+    plan = phases.Plan(training, model, strategy, backbone, own, len(classes), steps)
+    aims = plan.begin(phase)
+    values = plan.values(training.all_epochs())
     callbacks = [
         objects.make(call, "keras.callbacks", f"training.callbacks[{index}]", values)
         for index, call in enumerate(training.callbacks)
     ]
     _demand_callbacks(config, callbacks, aims)
-    return Job(classes, sides, left_out, strategy, model, aims, callbacks, steps)
+    return Job(classes, sides, left_out, strategy, model, aims, callbacks, steps, plan)
 
 
 def check_augment(spec: Data) -> None:
@@ -105,11 +109,11 @@ def _demand_callbacks(config: Config, callbacks: list[Any], aims: objective.Obje
         where = f"training.callbacks[{index}].{call.name}"
         if call.name in NOT_HERE:
             raise UserError(where, *NOT_HERE[call.name])
-        if isinstance(callback, keras.callbacks.ReduceLROnPlateau) and _has_schedule(
-            aims.optimizer
-        ):
+        plateau = isinstance(callback, keras.callbacks.ReduceLROnPlateau)
+        if plateau and phases.scheduled(config.training, aims):
             problem = "the learning rate follows a schedule, so nothing else can change it"
-            raise UserError(where, problem, "give the optimizer a number as its learning_rate")
+            hint = "give the optimizer a number as its learning_rate, and no warmup"
+            raise UserError(where, problem, hint)
         monitored = getattr(callback, "monitor", None)
         if monitored is not None:
             wanted.append((f"{where}.monitor", monitored))
@@ -118,9 +122,3 @@ def _demand_callbacks(config: Config, callbacks: list[Any], aims: objective.Obje
     for where, name in wanted:
         if name not in names:
             raise UserError(where, f"nothing is called '{name}'", f"one of: {', '.join(names)}")
-
-
-def _has_schedule(optimizer: Any) -> bool:
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    schedules = keras.optimizers.schedules.LearningRateSchedule
-    return isinstance(getattr(optimizer, "_learning_rate", None), schedules)

@@ -27,7 +27,9 @@ def run(config: Config) -> None:
         terminal.say(f"cache    {stores.said}")
     training = config.training
     terminal.say(f"devices  {hardware.described(job.strategy, training)}")
-    plan = f"{training.epochs} epochs of {job.steps} steps of {config.data.batch_size} pictures"
+    plan = (
+        f"{training.all_epochs()} epochs of {job.steps} steps of {config.data.batch_size} pictures"
+    )
     terminal.say(f"plan     {plan}")
     terminal.say(f"loss     {loss:.4f} on the first batch, before training")
     terminal.say("all is well; train it with trainer fit")

@@ -1,58 +1,50 @@
 """`trainer fit`: trains, keeps the best epoch, evaluates it."""
 
 import errno
-import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import keras
 import tensorflow as tf
 
 from trainer import files, terminal
 from trainer import run as runs
-from trainer.commands import evaluate
+from trainer.commands import _resume, evaluate
 from trainer.commands._assemble import Job, assemble
 from trainer.config import Config
-from trainer.config.load import load
 from trainer.data import feed, split_file
 from trainer.data.pipeline import Faults, reported
-from trainer.errors import Interrupted, UserError
-from trainer.training import checkpoint, display, hardware, interrupt, loop, objective
-
-# May differ after a resume: the rest decides what the weights become. The run has its pictures, so
-# quarantine says nothing.
-FREE = (
-    *("training.epochs", "training.callbacks", "training.checkpoint", "training.profile"),
-    *("data.cache", "data.workers", "data.worker_timeout", "data.quarantine", "data.source.path"),
-    *("runs", "export"),
-)
+from trainer.errors import Interrupted
+from trainer.training import checkpoint, display, freeze, hardware, interrupt, loop, objective
 
 
 def run(config: Config, resume: bool = False) -> runs.Run:
     """Trains in a new run, or goes on with the last one of this name, if there is one."""
     this = runs.resumable(config) if resume else None  # before anything is drawn
+    start = _resume.Start(checkpoint.State())
     with ExitStack() as stack:
         if this:
-            _demand_same(load(this.config), config, this)
-            stack.enter_context(_alone(this))
+            _resume.demand_same(config, this)
+            stack.enter_context(_resume.alone(this))
             for folder in (this.folder, this.last.parent):
                 files.remove_partial(folder)
-        job = assemble(config, this)
+            start = _resume.found(config, this)
+        state = start.state
+        job = assemble(config, this, state.phase)
+        over = _resume.finished(config, state)
         if this:
-            state, origin = _resumed(config, job, this)
-            if _finished(config, state) and (this.metrics.exists() or not len(job.sides.test)):
-                _say_finished(config, this, state)
+            _go_on(config, job, this, state)
+            if over and (this.metrics.exists() or not len(job.sides.test)):
+                _resume.say_finished(config, this, state)
                 return this
         else:
-            this, state, origin = _created(config, job, resume), checkpoint.State(), None
-            stack.enter_context(_alone(this))
+            this = _created(config, job, resume)
+            stack.enter_context(_resume.alone(this))
         faults = Faults({}, [])
-        if not _finished(config, state):
-            state = _train(config, job, this, state, origin, faults)
+        if not over:
+            state = _train(config, job, this, start, faults)
         _conclude(config, job, this, state, faults)
     return this
 
@@ -71,42 +63,40 @@ def _created(config: Config, job: Job, resume: bool) -> runs.Run:
     return runs.create(config, write)
 
 
+def _go_on(config: Config, job: Job, this: runs.Run, state: checkpoint.State) -> None:
+    """The run's files become those of the config given now, as far as the state has come."""
+    for callback in job.callbacks:
+        if isinstance(callback, keras.callbacks.CSVLogger):
+            callback.append = True
+    if not _resume.finished(config, state):
+        this.metrics.unlink(missing_ok=True)  # of an earlier end
+    runs.write_config(this, config)
+    # The last epoch may be in the checkpoint alone, or no longer in it.
+    if state.history or this.history.exists():
+        _write_logs(job, this, state)
+
+
 def _train(
-    config: Config,
-    job: Job,
-    this: runs.Run,
-    state: checkpoint.State,
-    origin: Path | None,
-    faults: Faults,
+    config: Config, job: Job, this: runs.Run, start: _resume.Start, faults: Faults
 ) -> checkpoint.State:
     """Trains to the end, or to the signal that stops it."""
     with ExitStack() as stack:
         heed = stack.enter_context(interrupt.heeded())
-        start = state.epoch * job.steps + state.step
+        done = start.state.epoch * job.steps + start.state.step
         fed = stack.enter_context(
-            feed.opened(job.sides, config.data, config.seed, faults, runs.decoded(), start)
+            feed.opened(job.sides, config.data, config.seed, faults, runs.decoded(), done)
         )
-        _describe(config, job, this, state, fed)
-        keeper = _keeper(config, job, this, state, origin, heed)
+        _describe(config, job, this, start.state, fed)
+        keeper = _keeper(config, job, this, start, heed)
         callbacks = stack.enter_context(_callbacks(config, job, this, keeper, fed))
         stack.enter_context(reported(faults))
         try:
-            loop.train(
-                job.model,
-                job.objective,
-                job.strategy,
-                fed.training,
-                fed.validation,
-                epochs=config.training.epochs,
-                steps=job.steps,
-                first_epoch=state.epoch,
-                first_step=state.step,
-                callbacks=[*callbacks, heed],
-            )
+            _train_phases(config, job, keeper, fed, [*callbacks, heed])
         except interrupt.Stopped as end:
-            raise Interrupted(_how_to_go_on(this, keeper.written), 128 + end.number) from None
+            kept = _resume.how_to_go_on(this, keeper.written)
+            raise Interrupted(kept, 128 + end.number) from None
         except KeyboardInterrupt:
-            raise Interrupted(_how_to_go_on(this, keeper.written)) from None
+            raise Interrupted(_resume.how_to_go_on(this, keeper.written)) from None
         except tf.errors.ResourceExhaustedError as error:  # TensorBoard's files
             if os.strerror(errno.ENOSPC) not in str(error):
                 raise
@@ -117,12 +107,46 @@ def _train(
     return keeper.state
 
 
+def _train_phases(
+    config: Config,
+    job: Job,
+    keeper: checkpoint.Checkpoints,
+    fed: feed.Feed,
+    callbacks: list[keras.callbacks.Callback],
+) -> None:
+    """One after the other on one stream of batches, from the phase at hand on."""
+    stages, aims = config.training.stages(), job.objective
+    batches = loop.opened(fed.training, job.strategy)
+    for phase in range(keeper.state.phase, len(stages)):
+        if phase > keeper.state.phase:
+            aims = job.plan.enter(aims, phase)
+            keeper.enter(phase, aims.variables)
+        if len(stages) > 1 or stages[phase].frozen != "none":
+            what = freeze.described(job.model)
+            terminal.say(f"phase    {phase + 1} of {len(stages)}: {what}")
+        state, end = keeper.state, _resume.end(config, keeper.state)
+        loop.train(
+            job.model,
+            aims,
+            job.strategy,
+            batches,
+            fed.validation,
+            # A phase that a callback has ended only waits for its on_train_end.
+            epochs=state.epoch if state.stopped and not state.step else end,
+            steps=job.steps,
+            first_epoch=state.epoch,
+            first_step=state.step,
+            callbacks=callbacks,
+        )
+        if keeper.state.ended:  # within an epoch: something is wrong
+            return
+
+
 def _keeper(
     config: Config,
     job: Job,
     this: runs.Run,
-    state: checkpoint.State,
-    origin: Path | None,
+    start: _resume.Start,
     heed: interrupt.Heed,
 ) -> checkpoint.Checkpoints:
     best = config.training.best
@@ -130,17 +154,20 @@ def _keeper(
         mode = objective.direction(best.monitor, job.objective)
         best = best.model_copy(update={"mode": mode})
     return checkpoint.Checkpoints(
-        _places(this),
+        _resume.places(this),
         best,
         config.training.checkpoint,
         job.callbacks,
         job.objective.metrics,
-        state._replace(
-            epochs=config.training.epochs, callbacks_as=_written(config), recipe=_recipe(config)
+        start.state._replace(
+            epochs=config.training.all_epochs(),
+            callbacks_as=_resume.written(config),
+            recipe=_resume.recipe(config),
         ),
-        origin,
+        start.origin,
         heed.asked,
         loop.TIMING,
+        job.objective.variables,
     )
 
 
@@ -157,7 +184,8 @@ def _callbacks(
         on_epoch_end=lambda *_: _write_logs(job, this, keeper.state)
     )
     board = keras.callbacks.TensorBoard(this.tensorboard, profile_batch=training.profile or 0)
-    with display.display(names, training.epochs, job.steps, config.data.batch_size, done) as shown:
+    epochs = _resume.planned(config, keeper.state)
+    with display.display(names, epochs, job.steps, config.data.batch_size, done) as shown:
         yield [*job.callbacks, board, keeper, write, shown, advise]
 
 
@@ -189,10 +217,9 @@ def _conclude(
     config: Config, job: Job, this: runs.Run, state: checkpoint.State, faults: Faults
 ) -> None:
     """Says what came out, and evaluates it."""
-    if state.epoch < config.training.epochs:
-        terminal.say(
-            f"stopped  by a callback after epoch {state.epoch} of {config.training.epochs}"
-        )
+    planned = _resume.planned(config, state)
+    if state.epoch < planned:
+        terminal.say(f"stopped  by a callback after epoch {state.epoch} of {planned}")
     monitor = config.training.best.monitor
     best = [epoch for epoch, logs in enumerate(state.history, 1) if logs[monitor] == state.best]
     if best:
@@ -204,107 +231,6 @@ def _conclude(
     else:
         terminal.say("no test split, so nothing to evaluate")
     terminal.say(f"next: trainer export {this.folder}")
-
-
-def _resumed(config: Config, job: Job, this: runs.Run) -> tuple[checkpoint.State, Path | None]:
-    """The state to go on with and where it was read; the run's config.yaml becomes the one given
-    now. Raises: UserErrors if there are checkpoints, but no usable one."""
-    state, origin = checkpoint.newest(job.model, _places(this), _recipe(config))
-    if state.callbacks_as != _written(config):
-        state = state._replace(callbacks=(), stopped=False)  # the counters of others
-    if state.epochs != config.training.epochs:
-        state = state._replace(stopped=False)
-    for callback in job.callbacks:
-        if isinstance(callback, keras.callbacks.CSVLogger):
-            callback.append = True
-    if not _finished(config, state):
-        this.metrics.unlink(missing_ok=True)  # of an earlier end
-    runs.write_config(this, config)
-    # The last epoch may be in the checkpoint alone, or no longer in it.
-    if state.history or this.history.exists():
-        _write_logs(job, this, state)
-    return state, origin
-
-
-def _say_finished(config: Config, this: runs.Run, state: checkpoint.State) -> None:
-    """Not an error: a batch job that is started again may find that all is done."""
-    end = ", then a callback stopped it" if state.stopped else ""
-    terminal.say(f"finished {this.folder} after {state.epoch} epochs{end}; nothing is left to do")
-    longer = max(state.epoch, config.training.epochs) + 5
-    terminal.say(f"train longer: --set training.epochs={longer} --resume")
-
-
-def _finished(config: Config, state: checkpoint.State) -> bool:
-    return state.epoch >= config.training.epochs or (state.stopped and not state.step)
-
-
-def _places(this: runs.Run) -> checkpoint.Places:
-    return checkpoint.Places(this.last, this.previous, this.best)
-
-
-@contextmanager
-def _alone(this: runs.Run) -> Iterator[None]:
-    """Nobody else trains in the run meanwhile. Raises UserError if somebody does."""
-    try:
-        with files.locked(this.lock):
-            yield
-    except BlockingIOError:
-        problem = f"another trainer fit is at work in {this.folder}"
-        raise UserError("--resume", problem, "wait for its end, or stop it") from None
-
-
-def _demand_same(old: Config, new: Config, this: runs.Run) -> None:
-    """Raises UserErrors for what differs and is not FREE."""
-    another = "start a new run without --resume"
-    changed = [
-        UserError(where, f"differs from the run to resume, {this.folder}", another)
-        for where in _differences(_essential(old.model_dump()), _essential(new.model_dump()), "")
-    ]
-    if changed:
-        raise ExceptionGroup("changed", changed)
-
-
-def _recipe(config: Config) -> str:
-    """A hash of all that the weights depend on; keys of later versions have their defaults."""
-    return _hash(_essential(config.model_dump(exclude_defaults=True)))
-
-
-def _written(config: Config) -> str:
-    """A hash of the callbacks as they are written."""
-    return _hash([call.written() for call in config.training.callbacks])
-
-
-def _hash(value: Any) -> str:
-    text = json.dumps(_with_floats(value), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _with_floats(value: Any) -> Any:
-    """0 and 0.0 are the same number."""
-    if isinstance(value, dict):
-        return {name: _with_floats(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_with_floats(each) for each in value]
-    return float(value) if type(value) is int else value
-
-
-def _essential(section: dict[str, Any], where: str = "") -> dict[str, Any]:
-    """What is not FREE of a section."""
-    kept = {name: value for name, value in section.items() if f"{where}{name}" not in FREE}
-    return {
-        name: _essential(value, f"{where}{name}.") if isinstance(value, dict) else value
-        for name, value in kept.items()
-    }
-
-
-def _differences(one: Any, other: Any, where: str) -> Iterator[str]:
-    """The paths of what is not equal in two configs."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in {**one, **other}:
-            here = f"{where}.{key}" if where else key
-            yield from _differences(one.get(key), other.get(key), here)
-    elif one != other:
-        yield where
 
 
 def _describe(
@@ -324,17 +250,4 @@ def _describe(
         view = 'TensorBoard shows it with pip install "keras-image-trainer[profile]"'
         terminal.say(f"profile  steps {first} to {last}; {view}")
     if state.epoch or state.step:
-        terminal.say(f"resumed  {_reached(state)}")
-
-
-def _reached(state: checkpoint.State) -> str:
-    if state.step:
-        return f"in epoch {state.epoch + 1} after step {state.step}"
-    return f"after epoch {state.epoch}"
-
-
-def _how_to_go_on(this: runs.Run, state: checkpoint.State) -> str:
-    if not checkpoint.begun(_places(this)):
-        return f"stopped before the first step was finished; nothing to keep in {this.folder}"
-    kept = f"stopped {_reached(state)}; {this.last} is kept"
-    return f"{kept}. Go on with the same command and --resume"
+        terminal.say(f"resumed  {_resume.reached(state)}")

@@ -79,6 +79,7 @@ class Names:
 
 Loss = Annotated[Call, Names("keras.losses")]
 Optimizer = Annotated[Call, Names("keras.optimizers")]
+Schedule = Annotated[Call, Names("keras.optimizers.schedules")]
 Metric = Annotated[Call, Names("keras.metrics")]
 Callback = Annotated[Call, Names("keras.callbacks")]
 Transform = Annotated[Call, Names("albumentations")]

@@ -22,6 +22,7 @@ from trainer import files, terminal
 from trainer.config.training import Best, Checkpoint
 from trainer.errors import UserError
 from trainer.training import callback_state
+from trainer.training.variables import assign, parts, values
 
 MEMBER, ARRAYS = "state.json", "state.npz"  # Keras ignores further members of its archive
 _ARRAY, _TUPLE = "__array__", "__tuple__"  # the number of the one, the items of the other
@@ -40,11 +41,15 @@ class State(NamedTuple):
 
     epoch: int = 0  # finished ones
     step: int = 0  # done of the epoch after them
-    stopped: bool = False  # by a callback
+    phase: int = 0  # the one at hand
+    began: int = 0  # finished epochs when it began
+    stopped: bool = False  # by a callback, which ends the phase
+    ended: bool = False  # by a callback within an epoch, which ends everything
     best: float | None = None  # the best value of the monitored metric
     history: Sequence[dict[str, float]] = ()  # the logs of each epoch
     timing: Sequence[dict[str, float]] = ()  # of each epoch: no two runs have the same
     own: Sequence[Any] = ()  # what `.keras` does not keep: see _own
+    variables: Sequence[Any] = ()  # that stand beside the model, as the objective says
     metrics: Sequence[Any] = ()  # running sums of the epoch that is not finished
     callbacks: Sequence[dict[str, Any]] = ()
     epochs: int = 0  # that were asked for
@@ -67,6 +72,7 @@ class Checkpoints(keras.callbacks.Callback):
         state: to go on from, as it was read from `origin`.
         asked: whether to write now; looked at after every batch.
         timing: the names of the logs that no two runs have in common.
+        variables: kept besides, as `objective.variables`.
     """
 
     def __init__(
@@ -80,26 +86,35 @@ class Checkpoints(keras.callbacks.Callback):
         origin: Path | None = None,
         asked: Callable[[], bool] = lambda: False,
         timing: Sequence[str] = (),
+        variables: Sequence[Any] = (),
     ) -> None:
         super().__init__()
         self.places, self.best, self.spec = places, best, spec
         self.others, self.metrics, self.asked = others, metrics, asked
-        self.state, self.origin, self.timing = state or State(), origin, timing
+        self.state = (state or State())._replace(own=(), variables=())  # load takes them itself
+        self.origin, self.timing, self.variables = origin, timing, variables
         self.written = self.state
         self._whole = origin is None or origin == places.last  # what `last` is
         self._steps, self._looked = 0, time.monotonic()
 
+    def enter(self, phase: int, variables: Sequence[Any]) -> None:
+        """Another phase begins, for which callbacks begin anew; `variables` as in the class."""
+        self.state = self.state._replace(
+            phase=phase, began=self.state.epoch, stopped=False, ended=False
+        )
+        self.variables, self.origin = variables, None
+
     def on_train_begin(self, logs: Any = None) -> None:
         if self.origin:  # a callback may have changed the learning rate
-            load(self.model, self.origin, self.state.recipe)
-        callback_state.restore(self.others, self.state.callbacks)
+            load(self.model, self.origin, self.state.recipe, self.variables)
+            callback_state.restore(self.others, self.state.callbacks)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if self.origin and self.state.step and epoch == self.state.epoch:
             # The epoch has begun before: what was to change at its beginning has changed already.
-            load(self.model, self.origin, self.state.recipe)
+            load(self.model, self.origin, self.state.recipe, self.variables)
             callback_state.restore(self.others, self.state.callbacks)
-            _assign(_running(self.metrics), self.state.metrics)
+            assign(_running(self.metrics), self.state.metrics)
             self.model.stop_training = self.state.stopped
         self.origin = None
 
@@ -125,15 +140,15 @@ class Checkpoints(keras.callbacks.Callback):
             epoch=epoch + 1,
             step=0,
             stopped=bool(self.model.stop_training),
+            ended=self.state.stopped,  # since one of this epoch's batches
             best=value if better else self.state.best,
             history=(*self.state.history, logs),
             timing=(*self.state.timing, timing),
-            own=_values(_own(self.model)),
             metrics=(),
             callbacks=callback_state.of(self.others),
         )
         if better:  # first: an end between the two repeats the epoch, exactly
-            save(self.model, self.state, self.places.best)
+            self._save(self.places.best)
         self._write()
 
     def _due(self) -> bool:
@@ -148,16 +163,20 @@ class Checkpoints(keras.callbacks.Callback):
         self.state = self.state._replace(
             step=step,
             stopped=bool(self.model.stop_training),
-            own=_values(_own(self.model)),
-            metrics=_values(_running(self.metrics)),
+            metrics=values(_running(self.metrics)),
             callbacks=callback_state.of(self.others),
         )
 
     def _write(self) -> None:
         previous = self.places.previous if self._whole else None  # not over a whole one
-        save(self.model, self.state, self.places.last, previous)
+        self._save(self.places.last, previous)
         self._whole = True
         self.written, self._steps, self._looked = self.state, 0, time.monotonic()
+
+    def _save(self, path: Path, previous: Path | None = None) -> None:
+        """Variables as they are now: in validation averages and weights have changed places."""
+        own, variables = values(_own(self.model)), values(self.variables)
+        save(self.model, self.state._replace(own=own, variables=variables), path, previous)
 
 
 def save(model: keras.Model, state: State, path: Path, previous: Path | None = None) -> None:
@@ -182,13 +201,27 @@ def save(model: keras.Model, state: State, path: Path, previous: Path | None = N
             path.replace(previous)
 
 
-def load(model: keras.Model, path: Path, recipe: str = "") -> State:
-    """Fills the model, and its optimizer if it is compiled, and returns the state.
+def load(model: keras.Model, path: Path, recipe: str = "", variables: Sequence[Any] = ()) -> State:
+    """Fills the model, its optimizer if it is compiled, and the variables beside it; returns the
+    state.
 
     Args:
         recipe: demanded of the checkpoint.
 
     Raises: UserError for a file that is none, is damaged or does not fit.
+    """
+    state = read(path, recipe)
+    with _explained(path):
+        model.load_weights(path)
+        assign(_own(model), state.own)
+        assign(variables, state.variables)
+    return state
+
+
+def read(path: Path, recipe: str = "") -> State:
+    """The state in a checkpoint whose members are all whole.
+
+    Args, Raises: as `load`.
     """
     with _explained(path):
         with zipfile.ZipFile(path) as archive:
@@ -203,8 +236,6 @@ def load(model: keras.Model, path: Path, recipe: str = "") -> State:
             state = State(**{name: kept[name] for name in State._fields if name in kept})
         if recipe and state.recipe != recipe:
             raise ValueError("it was written by a training with another config")
-        model.load_weights(path)
-        _assign(_own(model), state.own)
     return state
 
 
@@ -227,10 +258,10 @@ def _explained(path: Path) -> Iterator[None]:
         raise UserError(str(path), f"is no usable checkpoint: {reason}") from None
 
 
-def newest(model: keras.Model, places: Places, recipe: str) -> tuple[State, Path | None]:
-    """Fills the model from the newest checkpoint that is whole; returns its state and place.
+def newest(places: Places, recipe: str) -> tuple[State, Path | None]:
+    """The state of the newest checkpoint that is whole, and its place.
 
-    Warns of those that are not. Without any checkpoint the model stays as it is.
+    Warns of those that are not. Without any checkpoint the state is that of the beginning.
     Raises: UserErrors if there are some, but none is whole.
     """
     problems: list[UserError] = []
@@ -238,7 +269,7 @@ def newest(model: keras.Model, places: Places, recipe: str) -> tuple[State, Path
         if not path.is_file():
             continue
         try:
-            found = load(model, path, recipe), path
+            found = read(path, recipe), path
         except UserError as error:
             problems.append(error)
             continue
@@ -267,28 +298,12 @@ def _own(model: keras.Model) -> list[Any]:
     return [
         variable
         for variable in model.non_trainable_variables
-        if variable.name == "seed_generator_state" or len(_parts(variable)) > 1
+        if variable.name == "seed_generator_state" or len(parts(variable)) > 1
     ]
 
 
 def _running(metrics: Iterable[keras.Metric]) -> list[Any]:
     return [variable for metric in metrics for variable in metric.variables]
-
-
-def _values(variables: Iterable[Any]) -> list[list[np.ndarray]]:
-    """Of each variable, what each replica has of it."""
-    return [[part.numpy() for part in _parts(variable)] for variable in variables]
-
-
-def _assign(variables: Iterable[Any], values: Iterable[Sequence[np.ndarray]]) -> None:
-    for variable, held in zip(variables, values, strict=False):
-        for part, value in zip(_parts(variable), held, strict=False):
-            part.assign(value)
-
-
-def _parts(variable: Any) -> Sequence[Any]:
-    """Read as a whole, the running sums of several replicas could not be taken apart again."""
-    return getattr(variable.value, "values", None) or (variable.value,)
 
 
 def _packed(value: Any, arrays: list[np.ndarray]) -> Any:

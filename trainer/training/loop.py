@@ -10,8 +10,8 @@ N batch of one replica, H, W, C image, K classes.
 """
 
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -27,11 +27,24 @@ Step = Callable[[Any], Logs]
 TIMING = ("images_per_second", "input_wait", "step_ms")
 
 
+class Batches(NamedTuple):
+    """A stream that one training after another reads on from."""
+
+    following: Iterator[Any]  # global batches, distributed
+    size: int  # of each
+
+
+def opened(training: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Batches:
+    """The stream of a dataset of global batches."""
+    distributed = strategy.experimental_distribute_dataset(training)
+    return Batches(iter(distributed), training.element_spec[2].shape[0])
+
+
 def train(
     model: keras.Model,
     objective: Objective,
     strategy: tf.distribute.Strategy,
-    training: tf.data.Dataset,
+    training: tf.data.Dataset | Batches,
     validation: tf.data.Dataset,
     *,
     epochs: int,
@@ -45,46 +58,55 @@ def train(
     Args:
         model: built under the strategy's scope, compiled by `objective.build`.
         training: endless global batches of (images uint8 [.., H, W, C], labels [.., K], weights);
-            it starts with the batch of `first_step`.
+            it starts with the batch of `first_step`. Or such a dataset, opened before.
         validation: finite, of the same form.
         callbacks: Keras's own or the user's. Epoch logs hold the metrics, `val_` ones too,
-            `learning_rate` and TIMING.
+            `learning_rate` and TIMING. From validation to the end of the epoch the network holds
+            the averaged weights, if there are any, so that what is kept is what was validated.
         first_epoch, first_step: where a training goes on that was stopped; the metrics then hold
             the sums of the steps before once `on_epoch_begin` has been called.
     """
     step = train_step(model, objective, strategy)
     test = _test_step(model, objective, strategy)
-    batches = iter(strategy.experimental_distribute_dataset(training))
+    batches = training if isinstance(training, Batches) else opened(training, strategy)
     validation = strategy.experimental_distribute_dataset(validation)
-    batch_size = training.element_spec[2].shape[0]
     model.stop_training = False
     model.train_function = step  # keras.callbacks.TensorBoard draws its graph
     listeners = keras.callbacks.CallbackList(
         list(callbacks), add_history=True, model=model, epochs=epochs, steps=steps, verbose=0
     )
     listeners.on_train_begin()
+    _take_out(objective)  # a callback may have loaded a checkpoint that was written in validation
     for epoch in range(first_epoch, epochs):
         _reset(objective)
         listeners.on_epoch_begin(epoch)
-        logs = _epoch(step, batches, range(first_step, steps), batch_size, objective, listeners)
+        _take_out(objective)
+        logs = _epoch(step, batches, range(first_step, steps), objective, listeners)
         first_step = 0
+        if objective.average:
+            objective.average.put_in()
         logs |= {
             f"val_{k}": v for k, v in _validate(test, validation, objective, listeners).items()
         }
         rate = keras.ops.convert_to_numpy(objective.optimizer.learning_rate)
         logs["learning_rate"] = float(rate)
         listeners.on_epoch_end(epoch, logs)
+        _take_out(objective)
         if model.stop_training:
             break
     listeners.on_train_end()
     return model.history.history
 
 
+def _take_out(objective: Objective) -> None:
+    if objective.average:
+        objective.average.take_out()
+
+
 def _epoch(
     step: Step,
-    batches: Any,
+    batches: Batches,
     numbers: range,
-    batch_size: int,
     objective: Objective,
     listeners: keras.callbacks.CallbackList,
 ) -> Logs:
@@ -95,7 +117,7 @@ def _epoch(
     for number in numbers:
         listeners.on_train_batch_begin(number)
         asked = time.perf_counter()
-        batch = next(batches)
+        batch = next(batches.following)
         waited += time.perf_counter() - asked
         logs = step(batch)
         listeners.on_train_batch_end(number, logs)
@@ -107,7 +129,7 @@ def _epoch(
             timed += 1
     seconds = time.perf_counter() - start
     return _results(objective) | {
-        "images_per_second": timed * batch_size / seconds,
+        "images_per_second": timed * batches.size / seconds,
         "input_wait": waited / seconds,
         "step_ms": 1000 * (seconds - waited) / max(timed, 1),
     }
@@ -133,27 +155,90 @@ def _validate(
 
 
 def train_step(model: keras.Model, objective: Objective, strategy: tf.distribute.Strategy) -> Step:
-    """A batch of all replicas -> the metrics so far, once the weights are better."""
-    variables = model.trainable_variables
+    """A batch of all replicas -> the metrics so far, once the weights are better.
+
+    With gradient accumulation the weights are better after every so many batches; which of two
+    graphs a batch takes is chosen here, since one with a condition in it fails under a strategy.
+    """
+    update = _compiled(_updating(model, objective, strategy), objective)
+    sums = objective.accumulator
+    if sums is None:
+        return update
+    forward = _forward(model, objective, strategy)
 
     def on_replica(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> None:
-        everyone = tf.distribute.get_replica_context().all_reduce("SUM", tf.reduce_sum(weights))
-        scores = tf.cast(model(tf.cast(images, tf.float32), training=True), tf.float32)
-        losses_N = objective.loss(labels, scores)
-        penalty = tf.add_n(model.losses) if model.losses else tf.constant(0.0)
-        mean = tf.math.divide_no_nan(tf.reduce_sum(losses_N * weights), everyone)
-        # The optimizer sums the gradients of all replicas: each adds its part of the penalty.
-        loss = mean + penalty / strategy.num_replicas_in_sync
-        gradients = _gradients(objective.optimizer.scale_loss(loss), variables)
-        objective.optimizer.apply(gradients, variables)
-        _update(objective, losses_N + penalty, labels, scores, weights)
+        sums.add(*forward(images, labels, weights))
 
-    @tf.function(reduce_retracing=True)
+    def accumulating(batch: Any) -> Logs:
+        strategy.run(on_replica, args=batch)
+        return _results(objective)
+
+    accumulate, done = _compiled(accumulating, objective), -1
+
+    def step(batch: Any) -> Logs:
+        nonlocal done
+        if done < 0:  # only now: a checkpoint may have been loaded meanwhile
+            done = int(sums.done)
+        done = (done + 1) % sums.batches
+        return accumulate(batch) if done else update(batch)
+
+    return step
+
+
+def _compiled(step: Callable[[Any], Any], objective: Objective) -> Any:
+    return tf.function(step, reduce_retracing=True, jit_compile=objective.jit_compile or None)
+
+
+def _updating(model: keras.Model, objective: Objective, strategy: tf.distribute.Strategy) -> Step:
+    """The step after which the weights are better."""
+    forward = _forward(model, objective, strategy)
+    optimizer, variables = objective.optimizer, model.trainable_variables
+
+    def on_replica(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> None:
+        gradients, everyone = forward(images, labels, weights)
+        if objective.accumulator:
+            gradients = objective.accumulator.mean(gradients, everyone)
+        before = tf.identity(optimizer.iterations)
+        optimizer.apply(_summed(gradients), variables)
+        if objective.average:  # an overflow in float16 is no update
+            objective.average.follow(optimizer.iterations > before)
+
     def step(batch: Any) -> Logs:
         strategy.run(on_replica, args=batch)
         return _results(objective)
 
     return step
+
+
+def _forward(
+    model: keras.Model, objective: Objective, strategy: tf.distribute.Strategy
+) -> Callable[..., tuple[list[tf.Tensor | None], tf.Tensor]]:
+    """A replica's batch -> its part of the gradients of the mean loss, and the weight of all
+    pictures of the step; the metrics have seen it."""
+    variables = model.trainable_variables
+
+    def forward(
+        images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor
+    ) -> tuple[list[tf.Tensor | None], tf.Tensor]:
+        everyone = tf.distribute.get_replica_context().all_reduce("SUM", tf.reduce_sum(weights))
+        scores = tf.cast(model(tf.cast(images, tf.float32), training=True), tf.float32)
+        losses_N = objective.loss(labels, scores)
+        penalty = tf.add_n(model.losses) if model.losses else tf.constant(0.0)
+        mean = tf.math.divide_no_nan(tf.reduce_sum(losses_N * weights), everyone)
+        # The gradients of all replicas are summed: each adds its part of the penalty.
+        loss = mean + penalty / strategy.num_replicas_in_sync
+        gradients = _gradients(objective.optimizer.scale_loss(loss), variables)
+        _update(objective, losses_N + penalty, labels, scores, weights)
+        return gradients, everyone
+
+    return forward
+
+
+def _summed(gradients: list[tf.Tensor | None]) -> list[tf.Tensor | None]:
+    """Over all replicas, where there are any."""
+    there = [each for each in gradients if each is not None]
+    summed = iter(tf.distribute.get_replica_context().all_reduce("SUM", there))
+    return [each if each is None else next(summed) for each in gradients]
 
 
 def _gradients(loss: tf.Tensor, variables: list[keras.Variable]) -> list[tf.Tensor | None]:
@@ -183,11 +268,10 @@ def _test_step(
         penalty = tf.add_n(model.losses) if model.losses else tf.constant(0.0)
         _update(objective, objective.loss(labels, scores) + penalty, labels, scores, weights)
 
-    @tf.function(reduce_retracing=True)
     def step(batch: Any) -> None:
         strategy.run(on_replica, args=batch)
 
-    return step
+    return _compiled(step, objective)
 
 
 def _update(

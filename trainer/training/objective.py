@@ -11,12 +11,11 @@ import tensorflow as tf
 
 from trainer import objects
 from trainer.config.base import Call
-from trainer.config.training import Training
+from trainer.config.training import Stage, Training
 from trainer.errors import UserError
-
-# Keras applies these per replica, before the gradients are summed: silently another training.
-# Accumulation and EMA fail inside any strategy (keras issue 20582).
-NOT_MIRRORED = ("clipnorm", "clipvalue", "global_clipnorm", "gradient_accumulation_steps")
+from trainer.training import hardware, optimizers
+from trainer.training.accumulator import Accumulator
+from trainer.training.average import Average
 
 
 class Objective(NamedTuple):
@@ -26,25 +25,33 @@ class Objective(NamedTuple):
     probabilities: Callable[[tf.Tensor], tf.Tensor]  # scores [N, K] -> what metrics see
     optimizer: keras.Optimizer
     metrics: tuple[keras.Metric, ...]  # the first one is the mean loss
+    accumulator: Accumulator | None = None  # nothing: every batch is an update
+    average: Average | None = None  # nothing: the weights are what they are
+    jit_compile: bool = False
+
+    @property
+    def variables(self) -> tuple[Any, ...]:
+        """What a checkpoint has to keep besides the compiled model."""
+        kept = (self.accumulator, self.average)
+        return tuple(variable for each in kept if each for variable in each.variables)
 
 
 def build(
-    spec: Training, model: keras.Model, values: Mapping[str, int], strategy: tf.distribute.Strategy
+    spec: Training,
+    model: keras.Model,
+    values: Mapping[str, int],
+    strategy: tf.distribute.Strategy,
+    stage: Stage | None = None,
 ) -> Objective:
     """Makes the parts and compiles the model with them, so that callbacks and whoever loads a
     checkpoint find an ordinary Keras model.
 
     Args:
         values: what $classes, $steps_per_epoch and $total_steps stand for.
+        stage: to begin with; nothing: the first one. What it freezes is frozen already.
     """
     _demand_dense(spec)
     with strategy.scope():
-        optimizer = objects.make(spec.optimizer, "keras.optimizers", "training.optimizer", values)
-        _demand_exact(optimizer, spec, strategy)
-        if spec.precision == "mixed_float16":
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        model.compile(optimizer, _loss(spec, values))
-        optimizer.build(model.trainable_variables)
         loss = _loss(spec, values)
         if isinstance(loss, keras.Loss):
             loss.reduction = "none"  # the loop divides by the weights of all replicas
@@ -55,9 +62,40 @@ def build(
                 for index, call in enumerate(spec.metrics)
             ),
         )
-    objective = Objective(loss, _probabilities(spec.loss), optimizer, metrics)
+    jit = hardware.compiles(spec, model, strategy)
+    objective = Objective(loss, _probabilities(spec.loss), Any, metrics, jit_compile=jit)
+    objective = enter(objective, spec, stage or spec.stages()[0], model, values, strategy)
     _demand_fit(spec, objective, model.output_shape[-1], strategy)
     return objective
+
+
+def enter(
+    objective: Objective,
+    spec: Training,
+    stage: Stage,
+    model: keras.Model,
+    values: Mapping[str, int],
+    strategy: tf.distribute.Strategy,
+) -> Objective:
+    """The objective of another stage: with a fresh optimizer for the variables that train now; the
+    averages go on. Compiles the model with it.
+
+    Args:
+        values: as `build`, of the stage.
+    """
+    with strategy.scope():
+        optimizer, taken = optimizers.make(spec, stage, model, values)
+        model.compile(optimizer, _loss(spec, values))
+        variables = model.trainable_variables
+        optimizer.build(variables)
+        batches, averaged = spec.accumulated(), objective.average
+        if taken.momentum is not None and averaged is None:
+            averaged = Average.of(model, taken.momentum, taken.overwrite)
+        return objective._replace(
+            optimizer=optimizer,
+            accumulator=Accumulator.of(variables, batches) if batches > 1 else None,
+            average=averaged,
+        )
 
 
 def demand_metrics(spec: Training, multi_label: bool) -> None:
@@ -143,24 +181,4 @@ def _demand_dense(spec: Training) -> None:
             problem = f"{call.name} wants class indices, but labels are one-hot"
             raise UserError(
                 f"{where}.{call.name}", problem, f"write {call.name.removeprefix('Sparse')}"
-            )
-
-
-def _demand_exact(
-    optimizer: keras.Optimizer, spec: Training, strategy: tf.distribute.Strategy
-) -> None:
-    where = f"training.optimizer.{spec.optimizer.name}"
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    if getattr(optimizer, "use_ema", False):
-        raise UserError(
-            f"{where}.use_ema",
-            "averaged weights are not supported: checkpoints would hold the others",
-            "remove use_ema",
-        )
-    for name in NOT_MIRRORED:
-        if strategy.num_replicas_in_sync > 1 and getattr(optimizer, name, None):
-            raise UserError(
-                f"{where}.{name}",
-                f"{strategy.num_replicas_in_sync} replicas would not train as one device does",
-                "remove it, or write training.strategy: single",
             )

@@ -1,0 +1,160 @@
+"""Going on with a run: whether it is the same training, where it stands, and what to say of it."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from trainer import files, terminal
+from trainer import run as runs
+from trainer.config import Config
+from trainer.config.load import load
+from trainer.errors import UserError
+from trainer.training import checkpoint
+
+# May differ after a resume: the rest decides what the weights become. The run has its pictures, so
+# quarantine says nothing.
+FREE = (
+    *("training.epochs", "training.callbacks", "training.checkpoint", "training.profile"),
+    *("data.cache", "data.workers", "data.worker_timeout", "data.quarantine", "data.source.path"),
+    *("runs", "export"),
+)
+
+
+class Start(NamedTuple):
+    """Where a training begins, or goes on."""
+
+    state: checkpoint.State
+    origin: Path | None = None  # the checkpoint that it was read from
+
+
+def demand_same(config: Config, this: runs.Run) -> None:
+    """Raises UserErrors for what differs from the config of the run and is not FREE."""
+    old, new = (_essential(each.model_dump()) for each in (load(this.config), config))
+    another = "start a new run without --resume"
+    changed = [
+        UserError(where, f"differs from the run to resume, {this.folder}", another)
+        for where in _differences(old, new, "")
+    ]
+    if changed:
+        raise ExceptionGroup("changed", changed)
+
+
+def found(config: Config, this: runs.Run) -> Start:
+    """Where the run stands, by its newest checkpoint that is whole.
+
+    Raises: UserErrors if there are checkpoints, but no usable one.
+    """
+    state, origin = checkpoint.newest(places(this), recipe(config))
+    if state.callbacks_as != written(config):
+        state = state._replace(callbacks=(), stopped=False, ended=False)  # the counters of others
+    last = state.phase == len(config.training.stages()) - 1
+    if last and state.epochs != config.training.all_epochs():
+        state = state._replace(stopped=False, ended=False)
+    return Start(state, origin)
+
+
+def finished(config: Config, state: checkpoint.State) -> bool:
+    """Whether nothing is left to train."""
+    stages = config.training.stages()
+    over = state.epoch >= end(config, state) or (state.stopped and not state.step)
+    return (state.ended and not state.step) or (over and state.phase == len(stages) - 1)
+
+
+def end(config: Config, state: checkpoint.State) -> int:
+    """The number of epochs after which the phase at hand is over."""
+    return state.began + config.training.stages()[state.phase].epochs
+
+
+def planned(config: Config, state: checkpoint.State) -> int:
+    """The number of epochs after which the training is over, if no callback ends it."""
+    later = config.training.stages()[state.phase + 1 :]
+    return end(config, state) + sum(stage.epochs for stage in later)
+
+
+def say_finished(config: Config, this: runs.Run, state: checkpoint.State) -> None:
+    """Not an error: a batch job that is started again may find that all is done."""
+    by = ", then a callback stopped it" if state.stopped else ""
+    terminal.say(f"finished {this.folder} after {state.epoch} epochs{by}; nothing is left to do")
+    stage = config.training.stages()[state.phase]
+    longer = max(state.epoch - state.began, stage.epochs) + 5
+    terminal.say(f"train longer: --set {stage.where}.epochs={longer} --resume")
+
+
+def places(this: runs.Run) -> checkpoint.Places:
+    """Where the run's checkpoints lie."""
+    return checkpoint.Places(this.last, this.previous, this.best)
+
+
+@contextmanager
+def alone(this: runs.Run) -> Iterator[None]:
+    """Nobody else trains in the run meanwhile. Raises UserError if somebody does."""
+    try:
+        with files.locked(this.lock):
+            yield
+    except BlockingIOError:
+        problem = f"another trainer fit is at work in {this.folder}"
+        raise UserError("--resume", problem, "wait for its end, or stop it") from None
+
+
+def recipe(config: Config) -> str:
+    """A hash of all that the weights depend on; keys of later versions have their defaults."""
+    return _hash(_essential(config.model_dump(exclude_defaults=True)))
+
+
+def written(config: Config) -> str:
+    """A hash of the callbacks as they are written."""
+    return _hash([call.written() for call in config.training.callbacks])
+
+
+def reached(state: checkpoint.State) -> str:
+    """How far the training came, for the user."""
+    if state.step:
+        return f"in epoch {state.epoch + 1} after step {state.step}"
+    return f"after epoch {state.epoch}"
+
+
+def how_to_go_on(this: runs.Run, state: checkpoint.State) -> str:
+    """What is kept of a training that was stopped, for the user."""
+    if not checkpoint.begun(places(this)):
+        return f"stopped before the first step was finished; nothing to keep in {this.folder}"
+    kept = f"stopped {reached(state)}; {this.last} is kept"
+    return f"{kept}. Go on with the same command and --resume"
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(_with_floats(value), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _with_floats(value: Any) -> Any:
+    """0 and 0.0 are the same number."""
+    if isinstance(value, dict):
+        return {name: _with_floats(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_floats(each) for each in value]
+    return float(value) if type(value) is int else value
+
+
+def _essential(section: dict[str, Any], where: str = "") -> dict[str, Any]:
+    """What is not FREE of a section; the last phase may be of any length."""
+    kept = {name: value for name, value in section.items() if f"{where}{name}" not in FREE}
+    if where == "training." and kept.get("phases"):
+        *before, last = kept["phases"]
+        kept["phases"] = [*before, {name: last[name] for name in last if name != "epochs"}]
+    return {
+        name: _essential(value, f"{where}{name}.") if isinstance(value, dict) else value
+        for name, value in kept.items()
+    }
+
+
+def _differences(one: Any, other: Any, where: str) -> Iterator[str]:
+    """The paths of what is not equal in two configs."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in {**one, **other}:
+            here = f"{where}.{key}" if where else key
+            yield from _differences(one.get(key), other.get(key), here)
+    elif one != other:
+        yield where

@@ -253,7 +253,6 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
 ) -> None:
     train(tmp_path, 2, spec=Checkpoint(steps=2))
     harm(tmp_path / "last.keras")
-    model = runs.network(dropout=0.4)
     state, origin = checkpoint.newest(places(tmp_path), "recipe")
     assert (state.epoch, state.step, origin) == (1, 2, tmp_path / "previous.keras")
     assert capsys.readouterr().err == (

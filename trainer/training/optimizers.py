@@ -83,8 +83,10 @@ def _set_rate(optimizer: Any, stage: Stage, values: Mapping[str, int]) -> None:
         optimizer.learning_rate = rate
     if warmup:
         steps = warmup.steps or round((warmup.epochs or 0) * values["$steps_per_epoch"])
-        given = optimizer._learning_rate if has_schedule(optimizer) else optimizer.learning_rate
-        optimizer.learning_rate = Warmup(given, max(1, steps))
+        full = optimizer._learning_rate
+        if not has_schedule(optimizer):
+            full = float(keras.ops.convert_to_numpy(full))
+        optimizer.learning_rate = Warmup(full, max(1, steps))
 
 
 def _exempt(optimizer: Any, spec: Training, model: keras.Model) -> None:

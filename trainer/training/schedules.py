@@ -17,8 +17,7 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, rate: Any, steps: int) -> None:
         super().__init__()
-        self.rate = rate if callable(rate) else float(rate)
-        self.steps = steps
+        self.rate, self.steps = rate, steps
 
     def __call__(self, step: Any) -> Any:
         rate = self.rate(step) if callable(self.rate) else self.rate

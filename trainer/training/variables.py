@@ -22,3 +22,8 @@ def assign(variables: Iterable[Any], contents: Iterable[Sequence[np.ndarray]]) -
     for variable, held in zip(variables, contents, strict=False):
         for part, value in zip(parts(variable), held, strict=False):
             part.assign(value)
+
+
+def number(variable: Any) -> int:
+    """What all replicas have of a counter."""
+    return int(parts(variable)[0].numpy())

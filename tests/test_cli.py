@@ -215,27 +215,6 @@ def test_nothing_in_a_checkpoint_runs_code(small: Path, trainer: Trainer) -> Non
     assert not Path("hacked").exists()
 
 
-def test_clipping_on_several_replicas_is_refused() -> None:
-    """Keras would clip each replica's gradients before their sum: another training, unannounced."""
-    from types import SimpleNamespace
-
-    import keras
-
-    from trainer.config.training import Training
-    from trainer.errors import UserError
-    from trainer.training import objective
-
-    spec = Training.model_validate({"epochs": 1, "optimizer": "SGD"})
-    with pytest.raises(UserError) as error:
-        objective._demand_exact(
-            keras.optimizers.SGD(global_clipnorm=1.0), spec, SimpleNamespace(num_replicas_in_sync=2)
-        )
-    assert str(error.value) == (
-        "training.optimizer.SGD.global_clipnorm: 2 replicas would not train as one device does\n"
-        "  remove it, or write training.strategy: single"
-    )
-
-
 def test_a_replica_without_pictures_is_refused() -> None:
     from types import SimpleNamespace
 

@@ -107,6 +107,34 @@ class End(keras.callbacks.Callback):
     def on_test_batch_end(self, batch, logs=None): self.act("test", self.steps(), batch)
     def on_epoch_end(self, epoch, logs=None): self.act("epoch", epoch + 1)
     def on_train_end(self, logs=None): self.act("end")
+
+class EndAt(End):  # counts all batches, and leaves the learning rate alone
+    seen = 0
+    def on_epoch_begin(self, epoch, logs=None): pass
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen += 1
+        self.act("batch", self.seen)
+    def on_test_batch_end(self, batch, logs=None): self.act("test", self.seen, batch)
+"""
+
+# At most 2 epochs of the first phase, then 2 of the second. Updates of 2 batches each.
+PHASES = """\
+training:
+  epochs: null
+  phases:
+    - {epochs: 4, frozen: [conv*], warmup: {steps: 2}}
+    - epochs: 2
+      batch_norm: frozen
+      layer_rates: {"conv*": 0.5}
+      learning_rate: {CosineDecay: {initial_learning_rate: 0.02, decay_steps: $total_steps}}
+  optimizer:
+    AdamW: {learning_rate: 0.01, global_clipnorm: 0.5, gradient_accumulation_steps: 2, use_ema: true,
+            ema_momentum: 0.8}
+  no_weight_decay: [bias, gamma, beta]
+  callbacks:
+    - planned_ends.EndAt
+    - EarlyStopping: {patience: 1, min_delta: 99, restore_best_weights: true}
+    - ModelCheckpoint: {filepath: own.keras, save_best_only: true}
 """
 
 
@@ -336,6 +364,74 @@ def test_go_on_with_other_workers_and_another_cache(
 
 def settings(options: list[str]) -> list[str]:
     return [part for option in options for part in ("--set", f"data.{option}")]
+
+
+# --- phases, averages, accumulation -------------------------------------------------------------
+
+
+def prepare_phases() -> None:
+    prepare()
+    Path("phases.yaml").write_text("extends: small.yaml\n" + PHASES)
+
+
+@pytest.fixture(scope="module")
+def whole_phases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a training in phases came to its end."""
+    folder = tmp_path_factory.mktemp("phases")
+    with elsewhere(folder):
+        prepare_phases()
+        done = CliRunner().invoke(app, ["fit", "phases.yaml"])
+    assert done.exit_code == 0, done.output
+    said = [line for line in done.output.splitlines() if line.startswith(("phase", "stopped"))]
+    assert said == [
+        "phase    1 of 2: 2 of 3 layers train, 1,211 parameters",
+        "phase    2 of 2: 2 of 3 layers train, 1,311 parameters",
+    ]
+    return folder
+
+
+def test_a_training_in_phases_stopped_again_and_again(
+    whole_phases: Path, workplace: Path, trainer: Trainer
+) -> None:
+    """Within an accumulation, in validation, between the phases and in the second one."""
+    prepare_phases()
+    ends = ("batch 2", "test 6 0", "epoch 2", "batch 7", "batch 11")
+    Path("plan").write_text("\n".join(f"SIGTERM {end}" for end in ends))
+    wheres = ["in epoch 1 after step 2", "in epoch 2 after step 3", "after epoch 2"]
+    wheres += ["in epoch 3 after step 1", "in epoch 4 after step 2"]
+    for where in wheres:
+        done = trainer("fit", "phases.yaml", "--resume")
+        assert (done.code, done.err) == (143, how_to_go_on(where))
+    done = trainer("fit", "phases.yaml", "--resume")
+    assert done.code == 0, done.err
+    assert_same(whole_phases)
+
+
+def test_the_last_phase_may_become_longer(
+    whole_phases: Path, workplace: Path, trainer: Trainer
+) -> None:
+    shutil.copytree(whole_phases, Path(), symlinks=True, dirs_exist_ok=True)
+    finished = trainer("fit", "phases.yaml", "--resume")
+    assert finished.out == (
+        f"finished {run()} after 4 epochs, then a callback stopped it; nothing is left to do\n"
+        "train longer: --set training.phases[1].epochs=7 --resume\n"
+    )
+    longer = trainer("fit", "phases.yaml", "--set", "training.phases[1].epochs=3", "--resume")
+    assert longer.code == 0, longer.err
+    assert "epoch 5/5" in longer.out
+    first = trainer("fit", "phases.yaml", "--set", "training.phases[0].epochs=3", "--resume")
+    assert first.code == 2
+    assert "training.phases: differs from the run to resume" in first.err
+
+
+def test_a_stop_within_an_epoch_ends_all_phases(workplace: Path, trainer: Trainer) -> None:
+    prepare_phases()
+    Path("plan").write_text("stop batch 2")
+    done = trainer("fit", "phases.yaml")
+    assert done.code == 0, done.err
+    assert "stopped  by a callback after epoch 1 of 6\n" in done.out
+    again = trainer("fit", "phases.yaml", "--resume")
+    assert again.out.startswith(f"finished {run()} after 1 epochs, then a callback stopped it")
 
 
 # --- damaged ------------------------------------------------------------------------------------

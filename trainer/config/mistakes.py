@@ -106,6 +106,9 @@ def _members(section: type[Section], loc: Sequence[int | str]) -> list[type[Sect
         if isinstance(key, int):
             continue
         members = _sections(kind)
+        if key in [each.__name__ for each in members]:  # one of a union without tags
+            kind = next(each for each in members if each.__name__ == key)
+            continue
         tagged = [each for each in members if key in _tags(each)]
         kind = tagged[0] if tagged else get_type_hints(members[0], include_extras=True).get(key)
     return _sections(kind)

@@ -170,6 +170,11 @@ def preview_events(config: Config) -> Path:
     return preview(config).with_suffix("")
 
 
+def drawing(config: Config) -> Path:
+    """The network as `check` draws it."""
+    return Path(config.runs) / config.name / "network.svg"
+
+
 def surveyed(config: Config) -> Path:
     """What is known of the pictures of a source, in the user's cache: it can be deleted."""
     source = f"{Path.cwd()} {config.data.source.model_dump_json()}"

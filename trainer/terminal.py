@@ -4,6 +4,7 @@ On a terminal progress is a live bar; anywhere else (a pipe, a log file) it is p
 """
 
 import os
+import re
 import sys
 import tempfile
 import time
@@ -16,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
+NUMBER = r"[ %\-.,0-9()e]*[kMGT]?"
 PLAIN_SECONDS = 30  # between two plain lines of one piece of work
 
 
@@ -71,7 +73,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     say(title, style="bold")  # rich would fold it to the width of the table
     grid = Table()
     for index, name in enumerate(columns):
-        right = all(str(row[index]).strip(" %-.,0123456789()e") == "" for row in rows)
+        right = all(re.fullmatch(NUMBER, str(row[index])) for row in rows)
         grid.add_column(Text(name), justify="right" if right and rows else "left")
     for row in rows:
         grid.add_row(*(Text(_printable(str(cell))) for cell in row))  # Text: no [markup] in names

@@ -3,12 +3,13 @@
 import keras
 import numpy as np
 
+from trainer import files, terminal
 from trainer import run as runs
-from trainer import terminal
 from trainer.commands._assemble import Job, assemble
 from trainer.config import Config
 from trainer.data import feed
 from trainer.data.pipeline import Faults, reported
+from trainer.model import drawing, summary
 from trainer.training import hardware
 
 
@@ -16,13 +17,17 @@ def run(config: Config) -> None:
     """Shows data, network and one batch's loss before training."""
     job = assemble(config)
     _show_data(job)
-    _show_network(job.model)
+    found = summary.summarise(job.model, job.objective.optimizer)
+    _show_network(found)
+    drawn = runs.drawing(config)
+    files.write_text(drawn, drawing.draw(config.name, found))
     faults = Faults({}, [])
     batches = feed.training(job.sides.train, config.data, config.seed, faults)
     with reported(faults):
         images, labels, _ = next(iter(batches))
     loss = np.mean(job.objective.loss(labels, job.model(keras.ops.cast(images, "float32"))))
     counts = (len(job.sides.train), len(job.sides.validation))
+    _show_memory(found.memory, config.data.batch_size)
     with feed.stored(config.data, counts, runs.decoded()) as stores:
         terminal.say(f"cache    {stores.said}")
     training = config.training
@@ -32,6 +37,7 @@ def run(config: Config) -> None:
     )
     terminal.say(f"plan     {plan}")
     terminal.say(f"loss     {loss:.4f} on the first batch, before training")
+    terminal.say(f"drawn    {drawn}")
     terminal.say("all is well; train it with trainer fit")
 
 
@@ -48,17 +54,38 @@ def _show_data(job: Job) -> None:
     )
 
 
-def _show_network(model: keras.Model) -> None:
+def _show_network(found: summary.Summary) -> None:
     rows = [
-        (layer.name, type(layer).__name__, _shape(layer.output.shape), f"{layer.count_params():,}")
-        for layer in model.layers
+        (
+            number,
+            row.name,
+            row.kind,
+            _sources(number, row),
+            summary.dims(row.shape),
+            summary.short(row.parameters) if row.parameters else "",
+            summary.short(row.multiply_adds) if row.multiply_adds else "",
+        )
+        for number, row in enumerate(found.rows)
     ]
+    trained = "all" if found.trainable == found.parameters else f"{found.trainable:,}"
     terminal.table(
-        f"network: {model.count_params():,} parameters",
-        ("layer", "kind", "output shape", "parameters"),
+        f"network: {found.parameters:,} parameters, {trained} trainable; "
+        f"{found.multiply_adds:,} multiply-adds (MACs) per picture",
+        ("#", "layer", "kind", "from", "output", "params", "MACs"),
         rows,
     )
 
 
-def _shape(shape: tuple[int | None, ...]) -> str:
-    return " × ".join("N" if size is None else str(size) for size in shape)
+def _sources(number: int, row: summary.Row) -> str:
+    """Where a layer's inputs come from, if not simply from the one before."""
+    plain = row.inputs == (number - 1,) or not row.inputs
+    return "" if plain else ", ".join(map(str, row.inputs))
+
+
+def _show_memory(found: summary.Memory, batch_size: int) -> None:
+    kept, batch = files.size(found.kept), files.size(found.kept * batch_size)
+    peak, weights = files.size(found.peak), files.size(found.weights)
+    training = f"{files.size(found.fixed)} and {kept} per picture ({batch} per batch)"
+    terminal.say(
+        f"memory   at least {training} to train, {weights} and {peak} per picture to predict"
+    )

@@ -1,11 +1,13 @@
 """The network as a picture: an SVG file that needs nothing else.
 
-A layer is a bar; what follows a convolution, pooling, dense or merging layer without a branch stands
-in one box with it.
+A layer is a bar; what follows a convolution, pooling, dense or merging layer without a branch
+stands in one box with it.
 """
 
+import re
 from collections.abc import Sequence
 from html import escape
+from itertools import pairwise
 from typing import NamedTuple
 
 from trainer.model import layout
@@ -15,9 +17,15 @@ BAR = 20  # pixels; the height of a layer
 TEXT, SMALL = 11, 9.5  # pixels; size of type
 EM = 0.61  # width of a letter by its size, the widest of the usual sans-serif fonts
 MARGIN, HEAD = 24, 74  # around the picture; for title and legend
+LONGEST = 24  # letters of a name; the middle of a longer one is left out
 TALLEST, SHAPE = 1300, 1.3  # from this height on in columns, of this width by height
 FONT = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 INK, PALE, LINE = "#1f2328", "#59636e", "#57606a"
+
+TIP = (
+    '<marker id="tip" viewBox="0 0 6 6" refX="6" refY="3" markerWidth="6" markerHeight="6" '
+    f'orient="auto"><path d="M0 0.4 6 3 0 5.6z" fill="{LINE}"/></marker>'
+)
 
 # Family -> (strong, light) colour; distinct in luminance too, for who prints or sees no colours.
 FAMILIES = {
@@ -72,15 +80,15 @@ def draw(name: str, summary: Summary) -> str:
         _box([rows[number] for number in box], corner, widths)
         for box, corner in zip(boxes, found.corners, strict=True)
     )
-    title = f"{summary.parameters:,} parameters, {short(summary.multiply_adds)} multiply-adds per picture"
+    work = f"{short(summary.multiply_adds)} multiply-adds per picture"
+    title = f"{summary.parameters:,} parameters, {work}"
     wide = max(found.size[0], _letters(title, TEXT), _legend_width(rows)) + 2 * MARGIN
     tall = found.size[1] + HEAD + 2 * MARGIN
     left = (wide - found.size[0]) / 2
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide:.0f} {tall:.0f}" '
         f'width="{wide:.0f}" height="{tall:.0f}" font-family="{FONT}" font-size="{TEXT}">\n'
-        '<defs><marker id="tip" viewBox="0 0 6 6" refX="6" refY="3" markerWidth="6" '
-        f'markerHeight="6" orient="auto"><path d="M0 0.4 6 3 0 5.6z" fill="{LINE}"/></marker></defs>\n'
+        f"<defs>{TIP}</defs>\n"
         f'<rect width="100%" height="100%" fill="#ffffff"/>\n'
         f'{_head(name, title, rows)}<g transform="translate({left:.1f} {MARGIN + HEAD})">\n'
         f'<g fill="none" stroke="{LINE}" stroke-width="1.2" marker-end="url(#tip)">\n{lines}</g>\n'
@@ -128,8 +136,10 @@ def _boxes(rows: Sequence[Row]) -> list[list[int]]:
 
 def _given_name(row: Row) -> str:
     """The layer's name unless Keras made it from the class."""
-    plain = "".join(letter for letter in row.name if letter.isalpha())
-    return "" if plain.lower() == "".join(filter(str.isalpha, row.kind)).lower() else row.name
+    plain = re.sub(r"[\W\d_]", "", row.name).lower()
+    if plain == re.sub(r"[\W\d_]", "", row.kind).lower():
+        return ""
+    return row.name if len(row.name) <= LONGEST else f"{row.name[:12]}…{row.name[13 - LONGEST :]}"
 
 
 def _letters(text: str, size: float) -> float:
@@ -154,7 +164,9 @@ def _bar(row: Row, top: float, widths: _Widths) -> str:
     told += f", {row.multiply_adds:,} multiply-adds"
     name = _given_name(row)
     kind = f'<tspan font-weight="600" fill="{INK}">{escape(row.kind)}</tspan>'
-    second = f'<tspan dx="5" font-size="{SMALL}" fill="{PALE}">{escape(name)}</tspan>' if name else ""
+    second = (
+        f'<tspan dx="5" font-size="{SMALL}" fill="{PALE}">{escape(name)}</tspan>' if name else ""
+    )
     parameters = (
         f'<text x="{right:.1f}" y="{base}" text-anchor="end" font-size="{SMALL}" '
         f'fill="{INK}">{short(row.parameters)}</text>'
@@ -174,7 +186,7 @@ def _bar(row: Row, top: float, widths: _Widths) -> str:
 def _path(points: Sequence[layout.Point]) -> str:
     """Straight where it can be, a curve from one x to another, right angles around columns."""
     path = "M{:.1f} {:.1f}".format(*points[0])
-    for (x, y), (to_x, to_y) in zip(points, points[1:], strict=False):
+    for (x, y), (to_x, to_y) in pairwise(points):
         if abs(x - to_x) < 0.5 or abs(y - to_y) < 0.5:
             path += f"L{to_x:.1f} {to_y:.1f}" if (x, y) != (to_x, to_y) else ""
         else:

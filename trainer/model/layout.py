@@ -1,21 +1,26 @@
 """Where the boxes and lines of a layered graph go, top to bottom (Sugiyama, Tagawa, Toda 1981).
 
-Ranks by longest path, order by barycentres, x by least squares. A line that passes a rank takes a
-place there like a box, so it crosses none; lines from one box to several far ones share it. Too tall
-a graph is folded into columns, where everything that goes on comes from one box.
+Ranks by longest path, order by barycentres, x by least squares. A line that passes a rank has its
+place there like a box, so it crosses none; lines from one box to several far ones share it. Too
+tall a graph is folded into columns, where all that goes on comes from one box.
+
 Lengths are pixels, y runs downward.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from statistics import fmean
 from typing import NamedTuple
 
 GAP, BEND = 14.0, 30.0  # between two ranks: with straight lines only, and with others
 APART, LANE = 22.0, 12.0  # between two boxes of a rank; what a passing line takes
 GUTTER = 44.0  # between two columns
 TURN = 14.0  # how far above and below a column a line turns into the next
-SWEEPS = 12
+SWEEPS = 12  # over all ranks, to sort them; ten times as many to straighten lines
+SOFT, STIFF = 30.0, 1000.0  # how much straighter chains are to be than branches, at first and then
+GIVE = 0.0001  # what passing lines pull, to what boxes do
 
 Point = tuple[float, float]
 
@@ -28,13 +33,25 @@ class Layout(NamedTuple):
     size: tuple[float, float]
 
 
-class _Graph(NamedTuple):
-    """Nodes by rank, each rank from left to right; a node is a box, or (box, rank) where a line
-    from that box passes."""
+Node = int | tuple[int, int]  # a box, or (box, rank) where a line from that box passes
 
-    ranks: list[list[object]]
-    parents: Mapping[object, list[object]]
-    children: Mapping[object, list[object]]
+
+class _Graph(NamedTuple):
+    """Nodes by rank, each rank from left to right."""
+
+    ranks: list[list[Node]]
+    parents: Mapping[Node, list[Node]]
+    children: Mapping[Node, list[Node]]
+
+
+class _Places(NamedTuple):
+    """Where everything is; of each rank its top, bottom and column, of each column its gutter."""
+
+    x: dict[Node, float]  # the middle
+    tops: list[float]
+    bottoms: list[float]
+    columns: list[int]
+    gutters: list[float]
 
 
 def arrange(
@@ -49,50 +66,40 @@ def arrange(
         sizes: (width, height) of each box.
         edges: (source, target), source before target.
         tallest: height from which on the graph is folded.
-        shape: width by height of what is folded.
+        shape: width by height of what is folded, as near as can be.
     """
     rank = _ranks(len(sizes), edges)
     graph = _sorted(_graph(rank, edges))
-    x = _straightened(graph, {node: _width(node, sizes) for nodes in graph.ranks for node in nodes})
-    heights = [max((sizes[n][1] for n in row if isinstance(n, int)), default=0) for row in graph.ranks]
-    gaps = [_gap(graph, x, number) for number in range(len(heights))]
-    column = _columns(graph, [a + b for a, b in zip(heights, gaps, strict=True)], x, sizes, tallest, shape)
-    tops, size = [0.0] * len(heights), (0.0, 0.0)
-    left, folded = 0.0, max(column) > 0
-    gutters: list[float] = []
-    for number in range(max(column) + 1):
-        inside = [r for r in range(len(heights)) if column[r] == number]
-        down = TURN + 6 if folded else 0.0
-        for r in inside:
-            tops[r] = down
-            down += heights[r] + gaps[r]
-        nodes = [node for r in inside for node in graph.ranks[r]]
-        first = min(x[node] - _width(node, sizes) / 2 for node in nodes)
-        x.update({node: x[node] - first + left for node in nodes})
-        right = max(x[node] + _width(node, sizes) / 2 for node in nodes)
-        size = right, max(size[1], down - gaps[inside[-1]] + (TURN + 6 if folded else 0))
-        gutters.append(right + GUTTER / 2)
-        left = right + GUTTER
-    middles = [top + height / 2 for top, height in zip(tops, heights, strict=True)]
-    corners = tuple(
-        (x[n] - sizes[n][0] / 2, middles[rank[n]] - sizes[n][1] / 2) for n in range(len(sizes))
-    )
-    bottoms = [top + height for top, height in zip(tops, heights, strict=True)]
+    widths = {n: sizes[n][0] if isinstance(n, int) else LANE for row in graph.ranks for n in row}
+    x = _straightened(graph, widths)
+    heights = [
+        max((sizes[n][1] for n in row if isinstance(n, int)), default=0) for row in graph.ranks
+    ]
+    places = _folded(graph, x, widths, heights, tallest, shape)
+    corners = []
+    for box, (width, height) in enumerate(sizes):
+        middle = (places.tops[rank[box]] + places.bottoms[rank[box]]) / 2
+        corners.append((places.x[box] - width / 2, middle - height / 2))
     lines = []
     for source, target in edges:
-        between: list[object] = [(source, r) for r in range(rank[source] + 1, rank[target])]
-        points = [(x[source], corners[source][1] + sizes[source][1])]
-        at = x[source]
-        for r, node in enumerate([*between, target], rank[source] + 1):
-            points.append((at, bottoms[r - 1]))
-            if column[r] != column[r - 1]:
-                turn, back = bottoms[r - 1] + TURN, tops[r] - TURN
-                gutter = gutters[column[r - 1]]
-                points += [(at, turn), (gutter, turn), (gutter, back), (x[node], back)]
-            at = x[node]
-            points.append((at, tops[r]))
-        lines.append((*points, (at, corners[target][1])))
-    return Layout(corners, tuple(lines), size)
+        passed: list[Node] = [(source, r) for r in range(rank[source] + 1, rank[target])]
+        nodes, below = [source, *passed, target], corners[source][1] + sizes[source][1]
+        line = _line(nodes, rank[source], places)
+        lines.append(((places.x[source], below), *line, (places.x[target], corners[target][1])))
+    size = places.gutters[-1] - GUTTER / 2, max(places.bottoms) + TURN * (places.columns[-1] > 0)
+    return Layout(tuple(corners), tuple(lines), size)
+
+
+def _line(nodes: Sequence[Node], rank: int, places: _Places) -> Iterator[Point]:
+    """From the bottom of the first node's rank to the top of the last one's."""
+    x, tops, bottoms, columns, gutters = places
+    for number, (above, below) in enumerate(pairwise(nodes), rank):
+        yield x[above], bottoms[number]
+        if columns[number] != columns[number + 1]:
+            down, up = bottoms[number] + TURN, tops[number + 1] - TURN
+            gutter = gutters[columns[number]]
+            yield from ((x[above], down), (gutter, down), (gutter, up), (x[below], up))
+        yield x[below], tops[number + 1]
 
 
 def _ranks(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
@@ -104,14 +111,15 @@ def _ranks(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
 
 
 def _graph(rank: Sequence[int], edges: Iterable[tuple[int, int]]) -> _Graph:
-    ranks: list[list[object]] = [[] for _ in range(max(rank) + 1)]
-    parents, children = defaultdict(list), defaultdict(list)
+    ranks: list[list[Node]] = [[] for _ in range(max(rank) + 1)]
+    parents: dict[Node, list[Node]] = defaultdict(list)
+    children: dict[Node, list[Node]] = defaultdict(list)
     for box, number in enumerate(rank):
         ranks[number].append(box)
     for source, target in edges:
-        above: object = source
+        above: Node = source
         for number in range(rank[source] + 1, rank[target] + 1):
-            node: object = target if number == rank[target] else (source, number)
+            node: Node = target if number == rank[target] else (source, number)
             if node not in children[above]:
                 children[above].append(node)
                 parents[node].append(above)
@@ -131,14 +139,12 @@ def _sorted(graph: _Graph) -> _Graph:
         order = range(1, len(ranks)) if downward else range(len(ranks) - 2, -1, -1)
         for number in order:
             place = {n: i for i, n in enumerate(ranks[number + (-1 if downward else 1)])}
-            here = {n: i for i, n in enumerate(ranks[number])}
-
-            def centre(node: object, place: dict = place, here: dict = here) -> float:
-                known = [place[each] for each in beside[node]]
-                return sum(known) / len(known) if known else here[node]
-
-            ranks[number].sort(key=centre)
-        crossings = sum(_crossings(graph, *pair) for pair in zip(ranks, ranks[1:], strict=False))
+            centres = {
+                node: fmean(place[each] for each in beside[node]) if beside[node] else float(index)
+                for index, node in enumerate(ranks[number])
+            }
+            ranks[number].sort(key=centres.__getitem__)
+        crossings = sum(_crossings(graph, *pair) for pair in pairwise(ranks))
         if crossings < fewest:
             best, fewest = [list(row) for row in ranks], crossings
         if not crossings:
@@ -146,7 +152,7 @@ def _sorted(graph: _Graph) -> _Graph:
     return graph._replace(ranks=best)
 
 
-def _crossings(graph: _Graph, upper: Sequence[object], lower: Sequence[object]) -> int:
+def _crossings(graph: _Graph, upper: Sequence[Node], lower: Sequence[Node]) -> int:
     place = {node: index for index, node in enumerate(lower)}
     ends = [sorted(place[child] for child in graph.children[node]) for node in upper]
     return sum(
@@ -158,26 +164,36 @@ def _crossings(graph: _Graph, upper: Sequence[object], lower: Sequence[object]) 
     )
 
 
-def _straightened(graph: _Graph, widths: Mapping[object, float]) -> dict[object, float]:
-    """The middle of each node: near its neighbours', in the order of its rank."""
-    x: dict[object, float] = defaultdict(float)
-    for sweep in range(2 * SWEEPS):
-        downward = sweep % 2 == 0
-        sides = [graph.parents if downward else graph.children]
-        if sweep >= SWEEPS:
-            sides = [graph.parents, graph.children]
-        for row in graph.ranks if downward else reversed(graph.ranks):
+def _straightened(graph: _Graph, widths: Mapping[Node, float]) -> dict[Node, float]:
+    """The middle of each node: near its neighbours', in the order of its rank. What is alone in its
+    rank stands in the middle of all."""
+    x: dict[Node, float] = defaultdict(float)
+    for sweep in range(10 * SWEEPS):
+        stiff = SOFT if sweep < 5 * SWEEPS else STIFF  # stiff from the start would hardly move
+        for row in graph.ranks if sweep % 2 == 0 else reversed(graph.ranks):
+            if len(row) == 1:
+                continue
             wanted, weights = [], []
             for node in row:
-                near = [each for side in sides for each in side[node]]
-                # a line that passes several ranks should be straight before all others
-                pull = [8.0 if _passes(node) and _passes(each) else 1.0 for each in near]
-                total = sum(pull)
-                mean = sum(p * x[each] for p, each in zip(pull, near, strict=True)) / (total or 1)
-                wanted.append(mean if near else x[node])
-                weights.append(total or 0.1)
+                near = [*graph.parents[node], *graph.children[node]]
+                if sweep < 2:  # nothing is known yet of the other side
+                    near = (graph.parents if sweep == 0 else graph.children)[node]
+                pulls = [_pull(graph, node, each, stiff) for each in near]
+                together = sum(pull * x[each] for pull, each in zip(pulls, near, strict=True))
+                wanted.append(together / sum(pulls) if near else x[node])
+                weights.append(sum(pulls) or 1.0)
             x.update(zip(row, _spaced(wanted, weights, [widths[n] for n in row]), strict=True))
-    return dict(x)
+    return {node: x[node] for row in graph.ranks for node in row}
+
+
+def _pull(graph: _Graph, one: Node, other: Node, stiff: float) -> float:
+    """How much a line wants to be straight: chains of boxes first; lines that pass give way to
+    boxes, but would rather bend at their ends."""
+    if _passes(one) or _passes(other):
+        return GIVE * (stiff if _passes(one) and _passes(other) else 1)
+    upper, lower = (one, other) if other in graph.children[one] else (other, one)
+    chain = len(graph.children[upper]) == 1 == len(graph.parents[lower])
+    return stiff if chain else 1.0
 
 
 def _spaced(
@@ -186,7 +202,7 @@ def _spaced(
     """The places nearest to the wanted ones (weighted least squares) that keep order and distance:
     isotonic regression by pooling adjacent violators."""
     offsets = [0.0]
-    for left, right in zip(widths, widths[1:], strict=False):
+    for left, right in pairwise(widths):
         offsets.append(offsets[-1] + (left + right) / 2 + APART)
     pools: list[tuple[float, float, int]] = []  # mean, weight, members
     for place, weight, offset in zip(wanted, weights, offsets, strict=True):
@@ -200,41 +216,56 @@ def _spaced(
     return [mean + offset for mean, offset in zip(means, offsets, strict=True)]
 
 
-def _passes(node: object) -> bool:
+def _passes(node: Node) -> bool:
     return isinstance(node, tuple)
 
 
-def _width(node: object, sizes: Sequence[tuple[float, float]]) -> float:
-    return sizes[node][0] if isinstance(node, int) else LANE
-
-
-def _gap(graph: _Graph, x: Mapping[object, float], number: int) -> float:
-    bent = any(
-        abs(x[node] - x[child]) > 1 for node in graph.ranks[number] for child in graph.children[node]
-    )
-    return BEND if bent else GAP
-
-
-def _columns(
+def _folded(
     graph: _Graph,
+    x: dict[Node, float],
+    widths: Mapping[Node, float],
     heights: Sequence[float],
-    x: Mapping[object, float],
-    sizes: Sequence[tuple[float, float]],
     tallest: float,
     shape: float,
-) -> list[int]:
+) -> _Places:
+    """The ranks below each other, in columns beside each other."""
+    gaps = [_gap(graph, x, row) for row in graph.ranks]
+    wide = 2 * max(abs(x[n]) + width / 2 for n, width in widths.items()) + GUTTER
+    tall = sum(heights) + sum(gaps)
+    count = max(2, round(math.sqrt(shape * tall / wide))) if tall > tallest else 1
+    columns = _columns(graph, [a + b for a, b in zip(heights, gaps, strict=True)], count)
+    places = _Places(dict(x), [], [], columns, [])
+    left = 0.0
+    for number in range(columns[-1] + 1):
+        inside = [r for r, column in enumerate(columns) if column == number]
+        down = TURN if columns[-1] else 0.0
+        for r in inside:
+            places.tops.append(down)
+            places.bottoms.append(down + heights[r])
+            down += heights[r] + gaps[r]
+        nodes = [node for r in inside for node in graph.ranks[r]]
+        first = min(x[node] - widths[node] / 2 for node in nodes)
+        last = max(x[node] + widths[node] / 2 for node in nodes)
+        places.x.update({node: x[node] - first + left for node in nodes})
+        left += last - first + GUTTER
+        places.gutters.append(left - GUTTER / 2)
+    return places
+
+
+def _gap(graph: _Graph, x: Mapping[Node, float], row: Sequence[Node]) -> float:
+    """Between a rank and the next."""
+    bends = (abs(x[node] - x[child]) for node in row for child in graph.children[node])
+    return BEND if max(bends, default=0) > 1 else GAP
+
+
+def _columns(graph: _Graph, heights: Sequence[float], count: int) -> list[int]:
     """The column of each rank; a new one begins only where all lines come from one node."""
-    tall = sum(heights)
-    if tall <= tallest:
-        return [0] * len(heights)
-    every = [(x[n], _width(n, sizes) / 2) for row in graph.ranks for n in row]
-    wide = max(at + half for at, half in every) - min(at - half for at, half in every) + GUTTER
-    count = max(2, round(math.sqrt(shape * tall / wide)))
-    column, here, passed = [], 0, 0.0
-    for number, height in enumerate(heights):
-        column.append(here)
+    columns, here, passed = [], 0, 0.0
+    for row, height in zip(graph.ranks, heights, strict=True):
+        columns.append(here)
         passed += height
-        sources = sum(bool(graph.children[node]) for node in graph.ranks[number])
-        if sources == 1 and passed >= (here + 1) * tall / count - height / 2 and here + 1 < count:
+        sources = sum(bool(graph.children[node]) for node in row)
+        each, rest = sum(heights) / count, sum(heights) - passed
+        if sources == 1 and passed >= (here + 1) * each - height / 2 and rest > each / 3:
             here += 1
-    return column
+    return columns

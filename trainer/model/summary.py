@@ -1,9 +1,10 @@
 """What a network consists of and costs: its layers in order, multiply-adds, memory.
 
-The network is traced into TensorFlow graphs, for one picture, and what stands in them is counted: so
-the user's own layers count as Keras's do. N batch; a shape without N is that of one picture.
+The network is traced into TensorFlow graphs, for one picture, and what stands in them is counted:
+so the user's own layers count as Keras's do. N batch; a shape without N is that of one picture.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -29,11 +30,13 @@ class Row(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Bytes of tensors: without what kernels need meanwhile, TensorFlow itself, and the data."""
+    """Bytes of tensors. What kernels need meanwhile, gradients between layers, TensorFlow itself
+    and the data come on top."""
 
-    kept: int  # for each picture of a batch: what the backward pass will read of the forward pass
-    peak: int  # for a picture at inference: the most that is alive at once
-    fixed: int  # weights, their gradients, and the optimizer's variables
+    kept: int  # in training, for each picture of a batch: what is read again backward
+    fixed: int  # in training: weights, their gradients, and the optimizer's variables
+    peak: int  # at inference, for each picture: the most that is alive at once
+    weights: int  # at inference
 
 
 class Summary(NamedTuple):
@@ -58,9 +61,10 @@ def summarise(model: keras.Model, optimizer: keras.Optimizer) -> Summary:
         optimizer: built for the model.
     """
     rows, inference = _walk(model)
-    fixed = [*model.variables, *model.trainable_variables, *optimizer.variables]
+    also = [*model.trainable_variables, *optimizer.variables]
     trainable = sum(tf.TensorShape(each.shape).num_elements() for each in model.trainable_weights)
-    memory = Memory(_kept(model), _peak(inference), sum(map(_size, fixed)))
+    weights = sum(map(_size, model.variables))
+    memory = Memory(_kept(model), weights + sum(map(_size, also)), _peak(inference), weights)
     total = sum(row.multiply_adds for row in rows)
     return Summary(rows, model.count_params(), trainable, total, memory)
 
@@ -75,8 +79,9 @@ def _walk(model: keras.Model) -> tuple[tuple[Row, ...], tf.Graph]:
         counted: set[int] = set()  # ids of layers whose parameters stand in a row
 
         def note(layer: Any, taken: Any, given: Any, work: int) -> None:
-            # Views of one layer's list of outputs arrive one by one, so tensors and not lists.
-            inputs = [made_by[id(each)] for each in keras.tree.flatten(taken) if id(each) in made_by]
+            inputs = dict.fromkeys(
+                made_by[id(each)] for each in keras.tree.flatten(taken) if id(each) in made_by
+            )
             outputs = keras.tree.flatten(given)
             made_by.update((id(each), len(rows)) for each in outputs)
             alive.extend(outputs)
@@ -85,19 +90,14 @@ def _walk(model: keras.Model) -> tuple[tuple[Row, ...], tf.Graph]:
             parameters = layer.count_params() if new else 0
             shape = tuple(outputs[0].shape)[1:]
             kind = type(layer).__name__
-            inputs = tuple(dict.fromkeys(inputs))
-            rows.append(Row(layer.name, kind, inputs, shape, parameters, work))
+            rows.append(Row(layer.name, kind, tuple(inputs), shape, parameters, work))
 
         for source, picture in zip(model.inputs, pictures, strict=True):
-            note(_Input(source.name), (), picture, 0)
+            note(source._keras_history.operation, (), picture, 0)
         return _called(model, note)(list(pictures))
 
     graph = _traced(model, trace)
     return tuple(rows), graph
-
-
-class _Input(NamedTuple):
-    name: str
 
 
 Note = Callable[[Any, Any, Any, int], None]
@@ -133,7 +133,10 @@ def _multiply_adds(operation: tf.Operation) -> int:
         return _elements(_spread(operation)) * _elements(inputs[1].shape[:-1])
     if kind == "DepthwiseConv2dNative":  # kernel [height, width, inputs, multiplier]
         return _elements(_spread(operation)) * _elements(inputs[1].shape[:-2])
-    if kind in ("Conv2DBackpropInput", "Conv3DBackpropInputV2"):  # transposed; kernel [..., outputs, inputs]
+    if kind in (
+        "Conv2DBackpropInput",
+        "Conv3DBackpropInputV2",
+    ):  # transposed; kernel [..., outputs, inputs]
         return _elements(inputs[2].shape) * _elements(inputs[1].shape[:-1])
     if kind == "MatMul" or kind.startswith("BatchMatMul"):
         flipped = kind == "MatMul" and operation.get_attr("transpose_a")
@@ -159,18 +162,18 @@ def _spread(convolution: tf.Operation) -> tf.TensorShape:
 def _einsum(operation: tf.Operation) -> int:
     """All letters together: `abc,cd->abd` multiplies and adds a·b·c·d times."""
     terms = operation.get_attr("equation").decode().split("->")[0].split(",")
-    if len(terms) == 1 or any("." in term for term in terms):
-        return 0 if len(terms) == 1 else _elements(operation.outputs[0].shape)
-    sizes = {
-        letter: size
-        for term, each in zip(terms, operation.inputs, strict=True)
-        for letter, size in zip(term, each.shape, strict=True)
-    }
-    return _elements(tf.TensorShape(list(sizes.values())))
+    sizes: dict[str, int] = {}
+    for term, each in zip(terms, operation.inputs, strict=True):
+        before, _, after = term.partition("...")
+        free = each.shape.rank - len(before) - len(after)  # `...`, numbered from its end
+        letters = [*before, *map(str, range(free, 0, -1)), *after]
+        for letter, size in zip(letters, each.shape, strict=True):
+            sizes[letter] = max(size or 0, sizes.get(letter, 0))
+    return math.prod(sizes.values()) if len(terms) > 1 else 0
 
 
 def _kept(model: keras.Model) -> int:
-    """Bytes that a training step's forward pass makes for one picture and its backward pass reads."""
+    """Bytes that a training step makes of one picture forward and reads backward."""
     forward = 0
 
     def trace(*pictures: tf.Tensor) -> Any:
@@ -189,7 +192,9 @@ def _kept(model: keras.Model) -> int:
         if operation.type not in SHAPES | VIEWS
         for each in operation.inputs
     )
-    return sum(_size(each) for each in {id(each): each for each in read if id(each) in made}.values())
+    return sum(
+        _size(each) for each in {id(each): each for each in read if id(each) in made}.values()
+    )
 
 
 def _peak(graph: Any) -> int:
@@ -213,7 +218,7 @@ def _peak(graph: Any) -> int:
 
 
 def _of_pictures(graph: Any, operations: Sequence[tf.Operation]) -> Iterator[tf.Tensor]:
-    """The tensors with memory of their own that hang on the pictures, and so grow with the batch."""
+    """The tensors with memory of their own that hang on the pictures: they grow with the batch."""
     hanging = {id(each) for each in graph.inputs if each.dtype != tf.resource}
     yield from (each for each in graph.inputs if id(each) in hanging)
     for operation in operations:
@@ -244,8 +249,8 @@ def _size(tensor: Any) -> int:
 
 
 def dims(shape: Sequence[int | None]) -> str:
-    """A shape for people: `112 × 112 × 64`; `?` where it is not known."""
-    return " × ".join("?" if size is None else str(size) for size in shape)
+    """A shape for people: `112×112×64`; `?` where it is not known."""
+    return "×".join("?" if size is None else str(size) for size in shape)
 
 
 def short(count: int) -> str:

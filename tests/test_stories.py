@@ -344,14 +344,6 @@ def test_predict_writes_through_a_link_and_over_no_picture(small: Path, trainer:
     )
 
 
-def test_check_builds_everything_and_trains_nothing(small: Path, trainer: Trainer) -> None:
-    checked = trainer("check", small)
-    assert checked.code == 0, checked.err
-    assert "network: 3,139 parameters\n" in checked.out
-    assert "plan     2 epochs of 3 steps of 5 pictures\n" in checked.out
-    assert not Path("runs").exists()
-
-
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains_and_exports_float32(
     small: Path, trainer: Trainer, precision: str

@@ -255,9 +255,10 @@ def dims(shape: Sequence[int | None]) -> str:
 
 def short(count: int) -> str:
     """Three digits and k, M, G or T, in powers of 1000: `12.3 M`; whole numbers below 1000."""
-    value, units = float(count), iter(("", " k", " M", " G", " T"))
-    unit = next(units)
-    while value >= 999.5:
-        value, unit = value / 1000, next(units, unit)
+    value, unit = float(count), ""
+    for unit in ("", " k", " M", " G", " T"):
+        if value < 999.5 or unit == " T":
+            break
+        value /= 1000
     digits = 0 if not unit or value >= 99.95 else 1 if value >= 9.995 else 2
     return f"{value:.{digits}f}{unit}"

@@ -27,7 +27,7 @@ network: 3,139 parameters, all trainable; 30,240 multiply-adds (MACs) per pictur
 │ 4 │ dropout     │ Dropout    │      │ 1008    │        │        │
 │ 5 │ dense       │ Dense      │      │ 3       │ 3.03 k │ 3.02 k │
 └───┴─────────────┴────────────┴──────┴─────────┴────────┴────────┘
-memory   at least 50 kB and 13 kB per picture (63 kB per batch) to train, 13 kB and 8.1 kB per picture to predict
+memory   at least 50 kB and 12 kB per picture (60 kB per batch) to train, 13 kB and 8.1 kB per picture to predict
 cache    off
 devices  CPU, strategy single (1 replica), float32
 plan     2 epochs of 3 steps of 5 pictures

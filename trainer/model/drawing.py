@@ -81,7 +81,7 @@ def draw(name: str, summary: Summary) -> str:
         for box, corner in zip(boxes, found.corners, strict=True)
     )
     work = f"{short(summary.multiply_adds)} multiply-adds per picture"
-    title = f"{summary.parameters:,} parameters, {work}"
+    title = f"{summary.parameters:,} parameters, {work}; each layer: output, parameters"
     wide = max(found.size[0], _letters(title, TEXT), _legend_width(rows)) + 2 * MARGIN
     tall = found.size[1] + HEAD + 2 * MARGIN
     left = (wide - found.size[0]) / 2

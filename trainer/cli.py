@@ -30,6 +30,9 @@ app.add_typer(data, name="data")
 benchmark = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Where the time goes.")
 app.add_typer(benchmark, name="benchmark")
 
+tune = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Find good settings.")
+app.add_typer(tune, name="tune")
+
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file.")]
 Overrides = Annotated[
     list[str],
@@ -212,6 +215,19 @@ def benchmark_step(
         from trainer.commands.benchmark import step as verb
 
         verb.run(settings, seconds)
+
+
+@tune.command("lr")
+def tune_lr(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006
+    steps: Annotated[int, typer.Option("--steps", help="From the least rate to the last.")] = 200,
+) -> None:
+    """Find the learning rate: let it rise until the loss diverges."""
+    with _reported(), _loaded(config, overrides) as settings:
+        from trainer.commands.tune import lr as verb
+
+        verb.run(settings, steps)
 
 
 @app.callback(invoke_without_command=True)

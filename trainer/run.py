@@ -175,6 +175,11 @@ def drawing(config: Config) -> Path:
     return Path(config.runs) / config.name / "network.svg"
 
 
+def range_test(config: Config) -> Path:
+    """The table of `tune lr`; its plot beside it is called the same, .png."""
+    return Path(config.runs) / config.name / "lr.csv"
+
+
 def surveyed(config: Config) -> Path:
     """What is known of the pictures of a source, in the user's cache: it can be deleted."""
     source = f"{Path.cwd()} {config.data.source.model_dump_json()}"

@@ -2,16 +2,16 @@
 
 from typing import Annotated
 
-from pydantic import Field, PrivateAttr, Strict, field_validator
+from pydantic import Field, Strict, field_validator
 
-from trainer.config.base import Section
+from trainer.config.base import Placed
 from trainer.config.data import Data
 from trainer.config.export import Export, Onnx, SavedModel
 from trainer.config.model import Model
 from trainer.config.training import Training
 
 
-class Config(Section):
+class Config(Placed):
     """A whole run."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")  # the run's folder is named so
@@ -33,6 +33,3 @@ class Config(Section):
             if kinds.count(kind) > 1:
                 raise ValueError(f"two exports of kind '{kind}' would write the same file")
         return export
-
-    # Path in the config -> file:line, for errors that show after loading; no part of the dump.
-    _places: dict[str, str] = PrivateAttr(default_factory=dict)

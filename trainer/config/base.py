@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, Strict
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, PrivateAttr, Strict
 from pydantic_core import CoreSchema, core_schema
 
 from trainer.errors import UserError, received
@@ -26,6 +26,13 @@ class Section(BaseModel):
         """What the annotations do not say of the plain `value` at the path `where`: further calls
         as (where, package, call), and mistakes."""
         return iter(())
+
+
+class Placed(Section):
+    """A whole file: knows where each of its values was written."""
+
+    # Path in the file -> file:line, for errors that show after loading; no part of the dump.
+    _places: dict[str, str] = PrivateAttr(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from trainer.config import Config, tree
-from trainer.config.base import Call, Names, Section
+from trainer.config.base import Call, Names, Placed, Section
 from trainer.config.mistakes import humane, join, merged
 from trainer.errors import UserError, leaves
 
@@ -32,18 +32,19 @@ def load(path: Path, overrides: Sequence[str] = (), check: Check | None = None) 
     Raises: ExceptionGroup of UserError with all the mistakes, or one UserError.
     """
     root = tree.overlay(tree.read(path, "config"), tree.overrides(overrides))
-    config = _validated(root, Config, path, check)
-    config._places.update(tree.places(root))
-    return config
+    return _validated(root, Config, path, check)
 
 
-def read(path: Path, section: type[AnySection]) -> AnySection:
-    """The section that a file of its own describes, such as a recipe.
+def read(path: Path, section: type[AnySection], check: Check | None = None) -> AnySection:
+    """The section that a file of its own describes, such as a recipe or a search.
+
+    Args:
+        check: as for `load`.
 
     Raises: as `load`.
     """
     root = tree.read(path, section.__name__.lower())
-    return _validated(root, section, path)
+    return _validated(root, section, path, check)
 
 
 def dump(config: Config) -> str:
@@ -52,13 +53,13 @@ def dump(config: Config) -> str:
 
 
 @contextmanager
-def located(config: Config) -> Iterator[None]:
+def located(config: Placed) -> Iterator[None]:
     """Whatever UserErrors leave the block say in which file and line their config path stands."""
     try:
         yield
     except* UserError as group:
         found = [
-            _located(error, config._places, Config) if error.where else error
+            _located(error, config._places, type(config)) if error.where else error
             for error in leaves(group)
         ]
         raise ExceptionGroup("located", found) from None
@@ -117,6 +118,8 @@ def _validated(
         mistakes = [*{str(each): each for each in mistakes}.values()]  # a block is used twice
         mistakes.sort(key=lambda mistake: order.index(tree.nearest(mistake.where, places)))
         raise ExceptionGroup(str(path), [_located(each, places, section) for each in mistakes])
+    if isinstance(found, Placed):
+        found._places.update(places)
     return found
 
 

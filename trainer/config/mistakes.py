@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic_core import ErrorDetails
 
@@ -104,6 +104,9 @@ def _members(section: type[Section], loc: Sequence[int | str]) -> list[type[Sect
     kind: Any = section
     for key in loc:
         if isinstance(key, int):
+            continue
+        if get_origin(kind) is dict:
+            kind = get_args(kind)[1]  # its keys are the user's
             continue
         members = _sections(kind)
         if key in [each.__name__ for each in members]:  # one of a union without tags

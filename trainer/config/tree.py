@@ -14,7 +14,8 @@ from trainer.errors import UserError, received, suggestion
 
 MAX_NODES = 100_000  # aliases can write a billion values in nine lines
 MAX_DEPTH = 50
-EXAMPLES = {"config": "configs/", "recipe": "datasets/"}  # what a file should be -> where some are
+# What a file should be -> where some are.
+EXAMPLES = {"config": "configs/", "recipe": "datasets/", "search": "configs/"}
 
 
 class Node(NamedTuple):
@@ -71,7 +72,8 @@ def line(value: Any) -> str:
     options: dict[str, Any] = {
         "default_flow_style": True, "width": float("inf"), "allow_unicode": True
     }  # fmt: skip
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, **options).strip()
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, **options)
+    return text.strip().removesuffix("\n...")  # PyYAML ends plain scalars so
 
 
 _YAML_HINTS = (

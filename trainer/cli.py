@@ -230,6 +230,36 @@ def tune_lr(
         verb.run(settings, steps)
 
 
+@tune.command("batch")
+def tune_batch(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006
+    most: Annotated[
+        int | None,
+        typer.Option("--max", help="The largest to try. Default: the training pictures.", min=1),
+    ] = None,
+) -> None:
+    """Find the batch size: the largest that fits into memory, and the fastest."""
+    with _reported(), _read(config, overrides) as settings:
+        from trainer.commands.tune import batch as verb
+
+        verb.run(config, settings, overrides, most)
+
+
+@tune.command("search")
+def tune_search(
+    space: Annotated[Path, typer.Argument(metavar="SPACE", help="The YAML file of a search.")],
+) -> None:
+    """Try values of a config, trial after trial; goes on with a search that was stopped."""
+    with _reported():
+        from trainer.commands.tune import search as verb
+        from trainer.config.load import read
+        from trainer.config.search import Search
+        from trainer.objects import mistakes
+
+        verb.run(space, read(space, Search, mistakes))
+
+
 @app.callback(invoke_without_command=True)
 def _main(
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,

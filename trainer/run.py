@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from trainer import files
 from trainer.config import Config
 from trainer.config.load import dump, load
+from trainer.config.search import Search
 from trainer.errors import UserError
 
 PACKAGES = (
@@ -173,6 +174,57 @@ def preview_events(config: Config) -> Path:
 def drawing(config: Config) -> Path:
     """The network as `check` draws it."""
     return Path(config.runs) / config.name / "network.svg"
+
+
+class SearchFolder(NamedTuple):
+    """`runs/<name>/` of a search: trials are runs inside it."""
+
+    folder: Path
+
+    @property
+    def database(self) -> Path:
+        """Optuna's own storage; while it is not there, the search has not begun."""
+        return self.folder / "search.db"
+
+    @property
+    def base(self) -> Path:
+        """The resolved config that trials lay their values over."""
+        return self.folder / "base.yaml"
+
+    @property
+    def split(self) -> Path:
+        """The sides of all trials, as a run's split.csv."""
+        return self.folder / "split.csv"
+
+    @property
+    def left_out(self) -> Path:
+        """The pictures that no trial sees, as a quarantine list."""
+        return self.folder / "left_out.csv"
+
+    @property
+    def best(self) -> Path:
+        """A config with the best values."""
+        return self.folder / "best.yaml"
+
+    @property
+    def tensorboard(self) -> Path:
+        """What TensorBoard must know of all trials."""
+        return self.folder / "tensorboard"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that searches."""
+        return self.folder / ".lock"
+
+    @staticmethod
+    def trial(number: int) -> str:
+        """The `name` in the config of a trial."""
+        return f"trial_{number:03d}"
+
+
+def search(spec: Search) -> SearchFolder:
+    """The folder of a search."""
+    return SearchFolder(Path(spec.runs) / spec.name)
 
 
 def range_test(config: Config) -> Path:

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -20,8 +20,18 @@ from trainer.errors import Interrupted
 from trainer.training import checkpoint, display, freeze, hardware, interrupt, loop, objective
 
 
-def run(config: Config, resume: bool = False) -> runs.Run:
-    """Trains in a new run, or goes on with the last one of this name, if there is one."""
+def run(
+    config: Config,
+    resume: bool = False,
+    watchers: Sequence[keras.callbacks.Callback] = (),
+    evaluation: bool = True,
+) -> runs.Run:
+    """Trains in a new run, or goes on with the last one of this name, if there is one.
+
+    Args:
+        watchers: callbacks besides those of the config; they come after the checkpoint.
+        evaluation: whether to end with the test split.
+    """
     this = runs.resumable(config) if resume else None  # before anything is drawn
     start = _resume.Start(checkpoint.State())
     with ExitStack() as stack:
@@ -36,7 +46,8 @@ def run(config: Config, resume: bool = False) -> runs.Run:
         over = _resume.finished(config, state)
         if this:
             _go_on(config, job, this, state)
-            if over and (this.metrics.exists() or not len(job.sides.test)):
+            evaluated = this.metrics.exists() or not len(job.sides.test) or not evaluation
+            if over and evaluated:
                 _resume.say_finished(config, this, state)
                 return this
         else:
@@ -44,8 +55,10 @@ def run(config: Config, resume: bool = False) -> runs.Run:
             stack.enter_context(_resume.alone(this))
         faults = Faults({}, [])
         if not over:
-            state = _train(config, job, this, start, faults)
+            state = _train(config, job, this, start, faults, watchers)
         _conclude(config, job, this, state, faults)
+        if evaluation:
+            _evaluate(job, this)
     return this
 
 
@@ -77,7 +90,12 @@ def _go_on(config: Config, job: Job, this: runs.Run, state: checkpoint.State) ->
 
 
 def _train(
-    config: Config, job: Job, this: runs.Run, start: _resume.Start, faults: Faults
+    config: Config,
+    job: Job,
+    this: runs.Run,
+    start: _resume.Start,
+    faults: Faults,
+    watchers: Sequence[keras.callbacks.Callback],
 ) -> checkpoint.State:
     """Trains to the end, or to the signal that stops it."""
     with ExitStack() as stack:
@@ -91,7 +109,7 @@ def _train(
         callbacks = stack.enter_context(_callbacks(config, job, this, keeper, fed))
         stack.enter_context(reported(faults))
         try:
-            _train_phases(config, job, keeper, fed, [*callbacks, heed])
+            _train_phases(config, job, keeper, fed, [*callbacks, *watchers, heed])
         except interrupt.Stopped as end:
             kept = _resume.how_to_go_on(this, keeper.written)
             raise Interrupted(kept, 128 + end.number) from None
@@ -216,7 +234,7 @@ def _write_logs(job: Job, this: runs.Run, state: checkpoint.State) -> None:
 def _conclude(
     config: Config, job: Job, this: runs.Run, state: checkpoint.State, faults: Faults
 ) -> None:
-    """Says what came out, and evaluates it."""
+    """Says what came out."""
     planned = _resume.planned(config, state)
     if state.epoch < planned:
         terminal.say(f"stopped  by a callback after epoch {state.epoch} of {planned}")
@@ -226,6 +244,9 @@ def _conclude(
         terminal.say(f"best     epoch {best[0]}, {monitor} {state.best:.4g}")
     if faults.unreadable:
         terminal.warn(f"{len(faults.unreadable)} pictures could not be decoded and were left out")
+
+
+def _evaluate(job: Job, this: runs.Run) -> None:
     if len(job.sides.test):
         evaluate.run(this)
     else:

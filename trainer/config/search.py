@@ -40,11 +40,10 @@ class Domain(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Domain":
-        if len(self.model_fields_set) != 1:
-            named = " and ".join(name for name in type(self).model_fields if getattr(self, name))
-            raise ValueError(
-                f"expected one of float, int and categorical, received {named or 'none of them'}"
-            )
+        named = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(named) != 1:
+            received = " and ".join(named) or "none of them"
+            raise ValueError(f"expected one of float, int and categorical, received {received}")
         return self
 
     def choices(self) -> dict[Any, Any]:
@@ -71,7 +70,7 @@ class Search(Placed):
     trials: int = Field(ge=1)
     monitor: str = "val_loss"  # a log of an epoch; the best epoch of a trial counts
     mode: Literal["auto", "min", "max"] = "auto"  # auto: as the metric says of itself
-    set: dict[str, Any] = {}  # path in the config -> value of every trial
+    set: dict[str, Any] = Field(default_factory=dict)  # path in the config -> value of every trial
     space: dict[str, Domain] = Field(min_length=1)  # path in the config -> what is tried
     sampler: Sampler = Call("TPESampler")
     pruner: Pruner | None = None
@@ -83,6 +82,11 @@ class Search(Placed):
             if path in self.set:
                 raise ValueError(f"{path} stands in set and in space")
         return self
+
+    def overrides(self) -> list[str]:
+        """What every trial lays over the config, as `--set` takes it."""
+        best = {"training.best.monitor": self.monitor, "training.best.mode": self.mode}
+        return [override(path, value) for path, value in (self.set | best).items()]
 
 
 def override(path: str, value: Any) -> str:

@@ -1,5 +1,5 @@
-"""The learning-rate range test: Smith, "Cyclical Learning Rates for Training Neural Networks", 2017,
-with the exponential rise, the smoothing and the stop that fast.ai gave it.
+"""The learning-rate range test (Smith, "Cyclical Learning Rates for Training Neural Networks",
+2017), with the exponential rise and the stop that fast.ai gave it.
 
 S measured points.
 """
@@ -29,7 +29,7 @@ class Curve(NamedTuple):
     losses_S: np.ndarray  # of each step's pictures, before its update
 
     @property
-    def smoothed_S(self) -> np.ndarray:
+    def smoothed(self) -> np.ndarray:
         """The losses, averaged with Gaussian weights over the logarithm of the rate. An average of
         the past alone, as fast.ai's, would lag: the curve is there as a whole."""
         logs_S = np.log10(self.rates_S)
@@ -87,7 +87,7 @@ def curve(points: Sequence[tuple[float, float]]) -> Curve:
 
 def diverged(found: Curve) -> bool:
     """Whether the smoothed loss has risen from its least value to DIVERGED times that."""
-    smoothed_S = found.smoothed_S
+    smoothed_S = found.smoothed
     if not len(smoothed_S):
         return False
     least = smoothed_S.min()
@@ -104,7 +104,7 @@ def advice(found: Curve) -> Advice | None:
     """
     if len(found.rates_S) < LEAST:
         return None
-    smoothed_S = found.smoothed_S
+    smoothed_S = found.smoothed
     end = int(smoothed_S.argmin())
     noise = float(np.std((found.losses_S - smoothed_S)[: end + 1]))
     if smoothed_S[0] - smoothed_S[end] <= noise / 2:  # some 20 points make one smoothed value
@@ -158,5 +158,3 @@ def _parsed(call: Any) -> tuple[str, Mapping[str, Any]]:
 
 def _number(value: Any) -> float:
     return float(keras.ops.convert_to_numpy(value))
-
-

@@ -1,6 +1,6 @@
 """Work in a process of its own, whose memory is given back and whose end is not ours.
 
-The request goes there as one line of JSON through its standard input, which stays open: when that is
+The request goes there as one line of JSON through its standard input, which stays open: when it is
 closed, because we have ended in whatever way, the child stops too. The answer comes back in a file.
 """
 
@@ -66,13 +66,15 @@ def ask(
                 stderr=sink if quiet else None,
                 start_new_session=True,  # Ctrl-C comes from us alone, once
             )
-            with _ended(child), _handed_on(child):
+            with _ended(child), _handed_on(child) as heard:
                 whole = {"module": module, "story": story, "reply": str(reply), **request}
                 _send(child, whole)
                 stopped = _waited(child, watch)
         text = said.read_text(errors="replace").strip()
         found = json.loads(reply.read_text()) if reply.is_file() else {}
     _raise(found)
+    if heard:  # too early or too late to be heeded
+        raise Interrupted("stopped", 128 + heard[0])
     return Ended(found.get("answer"), child.returncode, stopped, text)
 
 
@@ -80,14 +82,16 @@ def main() -> None:
     """The child's side: does what standard input asks for."""
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_follow, daemon=True).start()
-    with terminal.silenced():
-        import tensorflow as tf
-
-        tf.config.list_physical_devices()
-    story = getattr(part("commands.tune", request["module"]), request["story"])
     answer: dict[str, Any] = {}
     try:
+        with terminal.silenced():
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+        story = getattr(part("commands.tune", request["module"]), request["story"])
         answer["answer"] = story(request)
+    except KeyboardInterrupt:
+        answer["interrupted"] = ["stopped", 130]
     except Interrupted as end:
         answer["interrupted"] = [str(end), end.code]
     except UserError as error:
@@ -101,7 +105,8 @@ def main() -> None:
 
 def _follow() -> None:
     """Ends this process, as a batch system would, when the parent's end of the pipe is closed."""
-    sys.stdin.read()
+    while os.read(sys.stdin.fileno(), 1):  # a thread in sys.stdin.read() would abort the exit
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -147,13 +152,15 @@ def _ended(child: subprocess.Popen) -> Iterator[None]:
 
 
 @contextmanager
-def _handed_on(child: subprocess.Popen) -> Iterator[None]:
-    """SIGINT and SIGTERM go to the child inside the block."""
+def _handed_on(child: subprocess.Popen) -> Iterator[list[int]]:
+    """SIGINT and SIGTERM go to the child inside the block; yields those that came."""
+    heard: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield heard
         return
 
     def hand_on(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
         child.send_signal(number)
 
     before = {
@@ -162,7 +169,7 @@ def _handed_on(child: subprocess.Popen) -> Iterator[None]:
         if signal.getsignal(number) is not signal.SIG_IGN
     }
     try:
-        yield
+        yield heard
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)

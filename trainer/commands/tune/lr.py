@@ -30,7 +30,9 @@ def run(config: Config, steps: int) -> None:
     terminal.say(f"network  {job.model.count_params():,} parameters")
     points, signal = _measured(config, job, steps)
     if not math.isfinite(points[0][1]):
-        problem = f"the loss is {points[0][1]} at the first step, at a learning rate of {finder.LOW:g}"
+        problem = (
+            f"the loss is {points[0][1]} at the first step, at a learning rate of {finder.LOW:g}"
+        )
         hint = "it is not the rate then: look at the pictures, the network and the loss"
         raise UserError("training.loss", problem, hint)
     curve = finder.curve(points)
@@ -67,12 +69,12 @@ def _measured(config: Config, job: Job, steps: int) -> tuple[list[tuple[float, f
 def _write(config: Config, curve: finder.Curve, advice: finder.Advice | None) -> None:
     table = runs.range_test(config)
     picture = table.with_suffix(".png")
-    rows = zip(*(each.tolist() for each in (*curve, curve.smoothed_S)), strict=True)
+    rows = zip(*(each.tolist() for each in (*curve, curve.smoothed)), strict=True)
     files.write_csv(table, ("learning_rate", "loss", "smoothed"), list(rows))
     with files.replacing(picture) as partial:
         title = f"{config.name}: loss while the learning rate rises"
         marks = (advice.suggested, advice.least) if advice else None
-        plots.range_test(partial, title, *curve, curve.smoothed_S, marks)
+        plots.range_test(partial, title, *curve, curve.smoothed, marks)
     terminal.say(f"written  {picture} and {table.name}")
 
 

@@ -31,7 +31,7 @@ FLOORS = [
     {"data", "model", "training", "evaluation", "export"},
     {"objects", "run"},
     {"config"},
-    {"files", "parts", "terminal"},
+    {"files", "parts", "plots", "terminal"},
     {"errors"},
     {"__init__"},
 ]
@@ -80,6 +80,8 @@ def test_imports_run_downward_only(path: Path) -> None:
         ("socket", {"trainer/data/fetch/download.py"}),
         ("albumentations", {"trainer/data/augment.py"}),
         ("typer", {"trainer/cli.py"}),
+        ("matplotlib", {"trainer/plots.py"}),
+        ("optuna", {"trainer/training/study.py"}),
         ("onnx", {"trainer/export/onnx.py"}),
         ("tf2onnx", {"trainer/export/onnx.py"}),
         ("importlib", {"trainer/objects.py", "trainer/parts.py", "trainer/run.py"}),
@@ -95,7 +97,7 @@ def test_a_library_has_one_owner(library: str, owners: set[str]) -> None:
 
 
 def test_the_config_imports_nothing_heavy() -> None:
-    heavy = {"tensorflow", "keras", "numpy", "albumentations", "cv2"}
+    heavy = {"tensorflow", "keras", "numpy", "albumentations", "cv2", "optuna"}
     for path in (ROOT / "trainer" / "config").glob("*.py"):
         assert not heavy & {each.split(".")[0] for each in imports(path)}
 
@@ -189,6 +191,9 @@ def test_options_live_in_the_config_not_on_the_command_line() -> None:
         "data preview": ["--out", "--set"],
         "benchmark input": ["--seconds", "--set"],
         "benchmark step": ["--seconds", "--set"],
+        "tune lr": ["--set", "--steps"],
+        "tune batch": ["--max", "--set"],
+        "tune search": [],
     }
 
 

@@ -107,7 +107,9 @@ def advice(found: Curve) -> Advice | None:
     smoothed_S = found.smoothed
     end = int(smoothed_S.argmin())
     noise = float(np.std((found.losses_S - smoothed_S)[: end + 1]))
-    if smoothed_S[0] - smoothed_S[end] <= noise / 2:  # some 20 points make one smoothed value
+    first = float(smoothed_S[0])
+    # The smoothed loss of 200 steps of pure noise falls by at most this much in 99 of 100 cases.
+    if first - smoothed_S[end] <= max(noise, abs(first) / 100):
         return None
     least = float(found.rates_S[end])
     return Advice(least, least / 10)

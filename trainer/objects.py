@@ -6,7 +6,7 @@ Nothing is imported before the first call is looked at.
 
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -105,6 +105,50 @@ def mistakes(where: str, package: str, call: Call) -> Iterator[UserError]:
         names = " and ".join(f"'{name}'" for name in missing)
         hint = f"write {call.name}: {{{', '.join(f'{name}: …' for name in missing)}}}"
         yield UserError(here, f"{call.name} needs {names}", hint)
+
+
+def own_modules(calls: Iterable[tuple[str, str, Call]]) -> dict[str, Path]:
+    """The user's own modules that the calls name (with those inside them), and what these import
+    from the working directory: import path -> source file, sorted.
+
+    Args:
+        calls: of a config, as `trainer.config.load.named` gives them.
+
+    Raises: UserError for what cannot be imported.
+    """
+    found: dict[str, Path] = {}
+    waiting: list[str] = []
+    for where, package, call in calls:
+        for name in filter(lambda name: "." in name, _names(call)):
+            _find(name, package, where)
+            waiting.append(name.rpartition(".")[0])
+    named = set(waiting)
+    while waiting:
+        module = sys.modules.get(waiting.pop() or "")
+        file = getattr(module, "__file__", None)
+        if module is None or file is None or module.__name__ in found:
+            continue
+        if module.__name__ in named or _is_here(Path(file)):
+            found[module.__name__] = Path(file)
+            waiting += [
+                value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", "")
+                for value in vars(module).values()
+            ]
+    return dict(sorted(found.items()))
+
+
+def _names(call: Call) -> Iterator[str]:
+    yield call.name
+    for name, value in call.arguments.items():
+        for _, inner in _inside(name, value, ""):
+            yield from _names(inner)
+
+
+def _is_here(file: Path) -> bool:
+    """Whether it lies in the working directory, and not in an environment there."""
+    file = file.resolve()
+    here = file.is_relative_to(Path.cwd().resolve())
+    return here and not file.is_relative_to(sys.prefix) and "site-packages" not in file.parts
 
 
 def _places(where: str, package: str, name: str) -> tuple[str, str]:

@@ -87,7 +87,7 @@ def test_it_is_keras_s_network_with_its_own_preprocessing(name: str, tmp_path: P
     keras.utils.set_random_seed(1)
     shape = (*FAMILIES[name], 3)
     spec = notation(name)
-    model = settled(network.build(spec, shape, CLASSES))
+    model = network.build(spec, shape, CLASSES)
     function = getattr(keras.applications, name)
     application = function(include_top=False, weights=None, input_shape=shape)
     application.set_weights(model.get_weights()[: len(application.weights)])

@@ -123,6 +123,10 @@ class _Builder:
     def place_item(self, call: Call, where: str, last: int, scope: _Scope) -> int:
         """Places a layer or block, as often as it is repeated; returns the place of the last."""
         here = f"{where}.{call.name}"
+        meant = self.misspelt(call.name)
+        if meant:
+            self.wrong(here, f"no block is called '{call.name}'", f"did you mean '{meant}'?")
+            return last
         arguments = _filled(call.arguments, scope.values)
         name = self.name(arguments.pop("name", None), here)
         sources = self.sources(arguments.pop("inputs", None), here, last, scope)
@@ -131,6 +135,8 @@ class _Builder:
             problem = f"each copy takes the one before, so {call.name} cannot take several inputs"
             self.wrong(f"{here}.repeat", problem)
         for copy in copies:
+            if len(self.placed) >= MAX_LAYERS:
+                break
             own = name and name + copy
             if call.name in self.blocks:
                 last = self.place_block(Call(call.name, arguments), where, own, sources, scope)
@@ -143,7 +149,6 @@ class _Builder:
             self.register(own, last, here, scope)
         if copies != [""]:
             self.register(name, last, here, scope)
-        self.check_name(call.name, here)
         return last
 
     def place_block(
@@ -186,11 +191,11 @@ class _Builder:
             hint = f"write {call.name}: {{{', '.join(f'{key}: …' for key in missing)}}}"
             self.wrong(here, f"{call.name} needs {names}", hint)
 
-    def check_name(self, name: str, here: str) -> None:
-        """Says of a misspelt block that a block was meant; Keras's names are checked elsewhere."""
-        near = name not in self.blocks and name.islower() and nearest(name, self.blocks)
-        if near:
-            self.wrong(here, f"no block is called '{name}'", f"did you mean '{near}'?")
+    def misspelt(self, name: str) -> str:
+        """The block that is meant by a name that is none; other names are for Keras to know."""
+        if name in self.blocks or not (name.islower() or name.lower() in self.blocks):
+            return ""
+        return nearest(name, self.blocks)
 
     def name(self, value: Any, here: str) -> str:
         if value is None:

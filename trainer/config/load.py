@@ -95,6 +95,13 @@ def calls(kind: Any, value: Any, where: str = "") -> Iterator[tuple[str, str, Ca
             yield from calls(member, value, where)
 
 
+def named(config: Config) -> Iterator[tuple[str, str, Call]]:
+    """(where, package, call) for every Call of a config."""
+    for each in calls(Config, config.model_dump(mode="json")):
+        if not isinstance(each, UserError):  # none: it was loaded
+            yield each
+
+
 def _validated(
     root: tree.Node, section: type[AnySection], path: Path, check: Check | None = None
 ) -> AnySection:

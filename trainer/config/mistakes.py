@@ -33,13 +33,19 @@ def humane(detail: ErrorDetails, section: type[Section], value: Any) -> UserErro
     where = ""
     keys = list(detail["loc"])
     last = keys[-1] if detail["type"] in ("missing", "extra_forbidden") else None
+    tag = None  # what pydantic puts after the path of a section of a union: its kind
     for key in keys[:-1] if last is not None else keys:
+        if key == tag:
+            tag = None
+            continue
         if isinstance(key, int):
             where, value = f"{where}[{key}]", value[key] if key < len(value) else None
+            tag = value.get("kind") if isinstance(value, dict) else None
             continue
         if not isinstance(value, dict) or key not in value:
             continue  # the tag or the member of a union, which pydantic adds to its path
         where, value = join(where, key), value[key]
+        tag = value.get("kind") if isinstance(value, dict) else None
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "missing" and isinstance(last, int):
         return UserError(where, f"expected more values, received {received(value)}")
@@ -105,8 +111,8 @@ def _members(section: type[Section], loc: Sequence[int | str]) -> list[type[Sect
     for key in loc:
         if isinstance(key, int):
             continue
-        if get_origin(kind) is dict:
-            kind = get_args(kind)[1]  # its keys are the user's
+        if get_origin(kind) is dict:  # the key is the user's own name
+            kind = get_args(kind)[1]
             continue
         members = _sections(kind)
         if key in [each.__name__ for each in members]:  # one of a union without tags

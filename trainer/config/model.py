@@ -1,14 +1,15 @@
 """`model:` the network. Each notation is a kind of its own."""
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, Strict
+from pydantic import Field, Strict, field_validator
 
 from trainer.config import graph
 from trainer.config.base import FUNCTION, Call, Names, Section
 from trainer.config.mistakes import join
-from trainer.errors import UserError
+from trainer.errors import UserError, received
 
 Items = Annotated[tuple[Call, ...], Strict(False), Field(min_length=1)]
 Network = Annotated[Call, Names("keras.applications")]
@@ -90,8 +91,16 @@ class Custom(Section):
     """The user's own function: `build(inputs, classes, **arguments)` returns the scores."""
 
     kind: Literal["custom"]
-    function: str = Field(pattern=r"^\w+(\.\w+)+$")  # its import path
+    function: str  # its import path
     arguments: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("function")
+    @classmethod
+    def _an_import_path(cls, function: str) -> str:
+        if not re.fullmatch(r"\w+(\.\w+)+", function):
+            path = "an import path, as in mypackage.nets.build"
+            raise ValueError(f"expected {path}, received {received(function)}")
+        return function
 
     @classmethod
     def inside(

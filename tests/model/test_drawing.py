@@ -19,7 +19,14 @@ def arranged(count: int, edges: list[tuple[int, int]], tallest: float = 1e9) -> 
 
 
 def demand_clear(found: Layout, sizes: list[tuple[float, float]]) -> None:
-    """No two boxes overlap, and no line goes through the inside of a box."""
+    """No two boxes overlap, no line goes through the inside of a box, and what goes up between two
+    columns comes from one box."""
+    upward: dict[float, set[layout.Point]] = {}
+    for line in found.lines:
+        for (x, y), (_, to_y) in pairwise(line):
+            if to_y < y:
+                upward.setdefault(x, set()).add(line[0])
+    assert all(len(sources) == 1 for sources in upward.values())
     boxes = [(x, y, x + w, y + h) for (x, y), (w, h) in zip(found.corners, sizes, strict=True)]
     for (a, b, c, d), (e, f, g, h) in combinations(boxes, 2):
         assert c <= e + 0.01 or g <= a + 0.01 or d <= f + 0.01 or h <= b + 0.01

@@ -137,6 +137,13 @@ def own_modules(calls: Iterable[tuple[str, str, Call]]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def look_in(folder: Path) -> None:
+    """The user's own modules are found there too, where they are found nowhere else."""
+    for place in (str(Path.cwd()), str(folder.absolute())):  # in this order
+        if place not in sys.path:
+            sys.path.append(place)
+
+
 def _names(call: Call) -> Iterator[str]:
     yield call.name
     for name, value in call.arguments.items():
@@ -224,8 +231,7 @@ _IMPORTS = {"class": "mypackage.layers.Swirl", "function": "mypackage.nets.build
 def _imported(path: str, here: str, kind: str) -> Any:
     """The user's own class or function, by its import path; the working directory counts as
     importable."""
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
+    look_in(Path())
     module, _, name = path.rpartition(".")
     hint = f"write the import path of a {kind}, as in {_IMPORTS[kind]}"
     try:

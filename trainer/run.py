@@ -67,6 +67,11 @@ class Run(NamedTuple):
         return self.folder / "metrics.json"
 
     @property
+    def custom(self) -> Path:
+        """Sources of the user's own modules that the config names."""
+        return self.folder / "custom"
+
+    @property
     def environment(self) -> Path:
         """Versions, commit, machine."""
         return self.folder / "environment.json"
@@ -347,6 +352,26 @@ def read_data(run: Run) -> dict[str, Any]:
         raise UserError(str(run.data), f"cannot be read: {error}") from None
 
 
+def write_custom(run: Run, modules: Mapping[str, Path]) -> None:
+    """Keeps the sources of the user's own modules, under their import paths."""
+    for name, file in modules.items():
+        inside = Path(*name.split("."))
+        package = file.name == "__init__.py"
+        target = run.custom / (inside / file.name if package else inside.with_suffix(".py"))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.read_bytes())
+
+
+def read_custom(run: Run) -> dict[str, Path]:
+    """Import path -> kept source."""
+    found = {}
+    for file in sorted(run.custom.rglob("*.py")):
+        inside = file.relative_to(run.custom).with_suffix("")
+        parts = inside.parts[:-1] if inside.name == "__init__" else inside.parts
+        found[".".join(parts)] = file
+    return found
+
+
 def write_history(
     path: Path, history: Sequence[Mapping[str, float]], columns: Sequence[str]
 ) -> None:
@@ -356,8 +381,8 @@ def write_history(
 
 
 def write_environment(run: Run) -> None:
-    """What the run depends on besides its config: versions, machine, commit, and the pictures, as
-    the sha256 of split.csv."""
+    """What the run depends on besides its config: versions, machine, commit, and by their sha256
+    the pictures (split.csv) and the user's own modules."""
     found = {
         "trainer": metadata.version("keras-image-trainer"),
         "python": platform.python_version(),
@@ -366,6 +391,10 @@ def write_environment(run: Run) -> None:
         "cpu_count": os.cpu_count(),
         "commit": _commit(),
         "data": hashlib.sha256(run.split.read_bytes()).hexdigest(),
+        "custom": {
+            name: hashlib.sha256(file.read_bytes()).hexdigest()
+            for name, file in read_custom(run).items()
+        },
     }
     files.write_json(run.environment, found)
 

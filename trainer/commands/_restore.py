@@ -8,6 +8,7 @@ import numpy as np
 
 from trainer import run as runs
 from trainer import terminal
+from trainer.commands import _custom
 from trainer.commands._gather import read
 from trainer.config import Config
 from trainer.config.load import load
@@ -48,6 +49,7 @@ def restore(run: runs.Run, overrides: Sequence[str] = ()) -> Trained:
             "a smaller learning rate may help" if nan else "train it with trainer fit",
         )
     config = load(run.config, overrides)
+    _custom.bring(config, run)
     classes = runs.read_classes(run)
     hardware.full_precision()
     model = network.build(config.model, config.data.input_shape, classes)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from trainer import files, terminal
 from trainer import run as runs
-from trainer.commands import _resume, evaluate
+from trainer.commands import _custom, _resume, evaluate
 from trainer.commands._assemble import Job, assemble
 from trainer.config import Config
 from trainer.data import feed, split_file
@@ -37,6 +37,7 @@ def run(
     with ExitStack() as stack:
         if this:
             _resume.demand_same(config, this)
+            _custom.bring(config, this)
             stack.enter_context(_resume.alone(this))
             for folder in (this.folder, this.last.parent):
                 files.remove_partial(folder)
@@ -71,6 +72,7 @@ def _created(config: Config, job: Job, resume: bool) -> runs.Run:
         counts = {name: len(side) for name, side in job.sides._asdict().items()}
         runs.write_data(run, job.sides.train.multi_label, counts, job.left_out)
         split_file.write(job.sides, run.split)
+        runs.write_custom(run, _custom.modules(config))
         runs.write_environment(run)
 
     return runs.create(config, write)

@@ -286,8 +286,9 @@ def _update(
     mean.update_state(losses_N, sample_weight=weights_N)
     probabilities_NK = objective.probabilities(scores_NK)
     counted_N = tf.sign(weights_N)  # class weights are for the loss; a metric counts pictures
+    whole_NK = tf.cast(labels_NK >= 0.5, labels_NK.dtype)  # of mixed pictures the larger share
     for metric in metrics:
-        metric.update_state(labels_NK, probabilities_NK, sample_weight=counted_N)
+        metric.update_state(whole_NK, probabilities_NK, sample_weight=counted_N)
 
 
 def _results(objective: Objective) -> Logs:

@@ -272,6 +272,9 @@ def test_overrides_reach_into_blocks(tmp_path: Path) -> None:
     assert mistakes(tmp_path, text, "model.layers[1].one.unitz=5") == [
         "--set model.layers[1].one.unitz=5: model.layers[1].one.unitz: one has no argument 'unitz'\n  did you mean 'units'?"
     ]
+    replaced = "model.layers[1]={Dense: {units: 4}}"  # the block's arguments go with the block
+    assert mistakes(tmp_path, text, replaced) == []
+    assert mistakes(tmp_path, text, "model.layers[2]={one: {units: $classes}}") == []
     assert mistakes(tmp_path, text, "model.blocks.one.layers[0].Dense.name=3") == [
         "--set model.blocks.one.layers[0].Dense.name=3: model.blocks.one.layers[0].Dense.name: expected text without '/', received 3"
     ]

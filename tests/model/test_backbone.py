@@ -251,7 +251,7 @@ def test_without_a_network_the_file_can_be_fetched_elsewhere(
     assert problem(notation(SMALL, "imagenet")) == (
         f"model.weights: cannot be fetched: URL fetch failure on {url}: None -- [Errno -3] Temporary "
         "failure in name resolution\n"
-        f"  fetch {url} elsewhere, and write weights: and the file's path"
+        f"  fetch {url} elsewhere, and write the file's path as weights"
     )
 
 

@@ -212,8 +212,16 @@ def _into_list(base: Node, top: Node) -> Node:
         index = int(key[1:-1])
         if index >= len(items):
             raise UserError("", f"no item {key} in a list of {len(items)}", "", node.place)
-        items[index] = overlay(items[index], node)
+        items[index] = node if _is_other(items[index], node) else overlay(items[index], node)
     return Node(items, base.place)
+
+
+def _is_other(base: Node, top: Node) -> bool:
+    """Whether both are calls with arguments, of different names; in a list that holds for blocks of
+    layers too, whose names are in lower case."""
+    mappings = [each.value for each in (base, top) if isinstance(each.value, dict)]
+    calls = [each for each in mappings if [type(node.value) for node in each.values()] == [dict]]
+    return len({name for call in calls for name in call}) == 2
 
 
 def overrides(texts: Sequence[str]) -> Node:

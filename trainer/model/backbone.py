@@ -120,7 +120,7 @@ def _unfetched(reason: str) -> tuple[str, str]:
     """Problem and way out when Keras's download fails."""
     url = re.search(r"https?://\S+\w", reason)
     fetched = f"fetch {url[0]} elsewhere" if url else "fetch the file elsewhere"
-    return f"cannot be fetched: {reason}", f"{fetched}, and write weights: and the file's path"
+    return f"cannot be fetched: {reason}", f"{fetched}, and write the file's path as weights"
 
 
 def _demand_file(path: Path, network: "partial[keras.Model]", tensor: keras.KerasTensor) -> None:

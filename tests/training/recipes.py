@@ -40,7 +40,10 @@ RECIPES: dict[str, dict[str, Any]] = {
         "optimizer": sgd(use_ema=True, ema_momentum=0.8, ema_overwrite_frequency=2)
     },
     "loss scale that grows": {"optimizer": scaled(2.0**10, 2, global_clipnorm=0.1)},
-    "loss scale that overflows": {"optimizer": scaled(3.0e38, 2, use_ema=True)},
+    "loss scale that overflows": {  # in the first steps
+        "optimizer": scaled(3.0e38, 2, use_ema=True, global_clipnorm=0.1),
+        "loss": {"CategoricalFocalCrossentropy": {"alpha": 1.0}},
+    },
     "decay of some": {
         "optimizer": {"AdamW": {"learning_rate": 0.003, "weight_decay": 0.5}},
         "no_weight_decay": ["bias", "^conv2d/"],

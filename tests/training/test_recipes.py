@@ -153,7 +153,10 @@ def test_what_is_validated_is_what_is_kept() -> None:
 
 
 def test_a_step_that_overflows_moves_nothing() -> None:
-    recipe = {"optimizer": recipes.scaled(3.0e38, 9, use_ema=True, ema_momentum=0.5)}
+    recipe = {
+        "optimizer": recipes.scaled(3.0e38, 9, use_ema=True, ema_momentum=0.5),
+        "loss": {"CategoricalFocalCrossentropy": {"alpha": 1000.0}},
+    }
     keras.utils.clear_session()
     before = runs.network().get_weights()
     model, aims, _ = train(recipe, single(), steps=1)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from trainer.training.variables import number, parts
+from trainer.training.variables import count_of, parts
 
 
 class Average(NamedTuple):
@@ -62,12 +62,12 @@ class Average(NamedTuple):
 
     def put_in(self) -> None:
         """The network holds the averages, if it does not yet."""
-        if not number(self.inside):
+        if not count_of(self.inside):
             self._exchange()
 
     def take_out(self) -> None:
         """The network holds the weights that are trained."""
-        if number(self.inside):
+        if count_of(self.inside):
             self._exchange()
 
     def _exchange(self) -> None:
@@ -76,4 +76,4 @@ class Average(NamedTuple):
                 kept = tf.identity(one)
                 one.assign(other)
                 other.assign(kept)
-        self.inside.assign(1 - number(self.inside))
+        self.inside.assign(1 - count_of(self.inside))

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from trainer.errors import UserError
 from trainer.training.objective import Objective
-from trainer.training.variables import number
+from trainer.training.variables import count_of
 
 Logs = dict[str, Any]
 Step = Callable[[Any], Logs]
@@ -179,7 +179,7 @@ def train_step(model: keras.Model, objective: Objective, strategy: tf.distribute
     def step(batch: Any) -> Logs:
         nonlocal done
         if done < 0:  # only now: a checkpoint may have been loaded meanwhile
-            done = number(sums.done)
+            done = count_of(sums.done)
         done = (done + 1) % sums.batches
         return accumulate(batch) if done else update(batch)
 

@@ -62,9 +62,10 @@ def build(
                 for index, call in enumerate(spec.metrics)
             ),
         )
+    stage = stage or spec.stages()[0]
+    moving = _moving(spec, stage, model, values, strategy)
     jit = hardware.compiles(spec, model, strategy)
-    objective = Objective(loss, _probabilities(spec.loss), Any, metrics, jit_compile=jit)
-    objective = enter(objective, spec, stage or spec.stages()[0], model, values, strategy)
+    objective = Objective(loss, _probabilities(spec.loss), moving[0], metrics, *moving[1:], jit)
     _demand_fit(spec, objective, model.output_shape[-1], strategy)
     return objective
 
@@ -83,19 +84,8 @@ def enter(
     Args:
         values: as `build`, of the stage.
     """
-    with strategy.scope():
-        optimizer, taken = optimizers.make(spec, stage, model, values)
-        model.compile(optimizer, _loss(spec, values))
-        variables = model.trainable_variables
-        optimizer.build(variables)
-        batches, averaged = spec.accumulated(), objective.average
-        if taken.momentum is not None and averaged is None:
-            averaged = Average.of(model, taken.momentum, taken.overwrite)
-        return objective._replace(
-            optimizer=optimizer,
-            accumulator=Accumulator.of(variables, batches) if batches > 1 else None,
-            average=averaged,
-        )
+    optimizer, sums, average = _moving(spec, stage, model, values, strategy, objective.average)
+    return objective._replace(optimizer=optimizer, accumulator=sums, average=average)
 
 
 def demand_metrics(spec: Training, multi_label: bool) -> None:
@@ -119,6 +109,25 @@ def direction(name: str, objective: Objective) -> Literal["min", "max"]:
         if name in (metric.name, f"val_{metric.name}"):
             return "max" if getattr(metric, "_direction", "up") == "up" else "min"
     return "min"  # the loss
+
+
+def _moving(
+    spec: Training,
+    stage: Stage,
+    model: keras.Model,
+    values: Mapping[str, int],
+    strategy: tf.distribute.Strategy,
+    average: Average | None = None,
+) -> tuple[keras.Optimizer, Accumulator | None, Average | None]:
+    """What moves the weights; the model is compiled with it."""
+    with strategy.scope():
+        optimizer, taken = optimizers.make(spec, stage, model, values)
+        model.compile(optimizer, _loss(spec, values))
+        variables, batches = model.trainable_variables, spec.accumulated()
+        optimizer.build(variables)
+        if taken.momentum is not None and average is None:
+            average = Average.of(model, taken.momentum, taken.overwrite)
+        return optimizer, Accumulator.of(variables, batches) if batches > 1 else None, average
 
 
 def _loss(spec: Training, values: Mapping[str, int]) -> Any:

@@ -24,6 +24,6 @@ def assign(variables: Iterable[Any], contents: Iterable[Sequence[np.ndarray]]) -
             part.assign(value)
 
 
-def number(variable: Any) -> int:
+def count_of(variable: Any) -> int:
     """What all replicas have of a counter."""
     return int(parts(variable)[0].numpy())

@@ -105,8 +105,9 @@ def _exempt(optimizer: Any, spec: Training, model: keras.Model) -> None:
         except re.error as error:
             raise UserError(here, f"'{pattern}' is no regular expression: {error}") from None
         if not found:
-            paths = ", ".join(each.path for each in model.weights[:4])
-            raise UserError(here, f"'{pattern}' matches no weight", f"they are called {paths}, …")
+            paths = [each.path for each in model.weights]
+            known = ", ".join(paths[:4]) + ", …" * (len(paths) > 4)
+            raise UserError(here, f"'{pattern}' matches no weight", f"they are called {known}")
         exempt += found
     optimizer.exclude_from_weight_decay(var_list=exempt)
 

@@ -65,7 +65,7 @@ def edited(small: Path, old: str, new: str) -> Path:
         ("learning_rate: 0.01}}", "learning_rate: {ExponentialDecay: {initial_learning_rate: 1, decay_steps: 9, decay_rate: 1}}}}\n"
          "  callbacks: [ReduceLROnPlateau]",
          "small.yaml:21: training.callbacks[0].ReduceLROnPlateau: the learning rate follows a schedule, so nothing else can change it\n"
-         "  give the optimizer a number as its learning_rate"),
+         "  give the optimizer a number as its learning_rate, and no warmup"),
         ("- Dropout: {rate: 0.3}", "- Dense: {units: 3, name: a}\n    - Dense: {units: 3, name: a}",
          "small.yaml:17: model.layers[4].Dense.name: two layers are called 'a'\n  the other is model.layers[3]"),
         ("- Flatten", "- Reshape: {target_shape: [14, 72]}\n    - LSTM: {units: 3, return_state: true}",

@@ -28,6 +28,12 @@ def history(run: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((run / "history.csv").open()))
 
 
+EXACT = (
+    "{AdamW: {learning_rate: 0.01, global_clipnorm: 0.5, gradient_accumulation_steps: 2, "
+    "use_ema: true, ema_momentum: 0.8}}"
+)
+
+
 def test_fit_evaluate_export_predict(small: Path, trainer: Trainer) -> None:
     fitted = trainer("fit", small, "--set", "training.epochs=3")
     assert fitted.code == 0, fitted.err
@@ -345,14 +351,18 @@ def test_predict_writes_through_a_link_and_over_no_picture(small: Path, trainer:
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_trains_and_exports_float32(
+def test_mixed_precision_trains_resumes_and_exports_float32(
     small: Path, trainer: Trainer, precision: str
 ) -> None:
-    options = ["--set", f"training.precision={precision}", "--set", "training.epochs=1"]
-    fitted = trainer("fit", small, *options)
+    """With averaged weights, clipping, and batches accumulated over the end of an epoch."""
+    options = ["--set", f"training.precision={precision}", "--set", f"training.optimizer={EXACT}"]
+    assert trainer("fit", small, *options, "--set", "name=whole").code == 0
+    fitted = trainer("fit", small, *options, "--set", "training.epochs=1")
     assert fitted.code == 0, fitted.err
     assert f"strategy single (1 replica), {precision}\n" in fitted.out
-    assert trainer("export").code == 0
+    assert trainer("fit", small, *options, "--resume").code == 0
+    assert history(Path("runs/small/latest")) == history(Path("runs/whole/latest"))
+    assert trainer("export", "runs/small/latest").code == 0
 
 
 def test_mirrored_is_forced_by_the_config(small: Path, trainer: Trainer) -> None:
@@ -361,9 +371,30 @@ def test_mirrored_is_forced_by_the_config(small: Path, trainer: Trainer) -> None
     assert "strategy mirrored (1 replica), float32\n" in fitted.out
 
 
-def test_two_replicas_fit_resume_and_export_as_one_device(small: Path, trainer: Trainer) -> None:
+@pytest.mark.parametrize(
+    "length",
+    [
+        ["training.epochs=3"],
+        pytest.param(
+            [
+                "training.epochs=null",
+                "training.phases=[{epochs: 1, frozen: [conv*]}, {epochs: 2, learning_rate: 0.02}]",
+                f"training.optimizer={EXACT}",
+            ],
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["plain", "phases"],
+)
+def test_two_replicas_fit_resume_and_export_as_one_device(
+    length: list[str], small: Path, trainer: Trainer
+) -> None:
     """The whole command on two logical devices: 12 training pictures, batches of 5 (3 + 2)."""
-    options = ["--set", "training.epochs=3", "--set", "model.layers[3]=ReLU"]
+    options = [
+        "--set",
+        "model.layers[3]=ReLU",
+        *(part for each in length for part in ("--set", each)),
+    ]
     assert trainer("fit", small, *options, "--set", "name=one").code == 0
     code = (
         "import sys, tensorflow as tf\n"

@@ -1,5 +1,6 @@
 """Which layers train in a phase, how BatchNormalization behaves, and what a phase begins with."""
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -165,3 +166,57 @@ def test_frozen_layers_repeat_to_the_bit() -> None:
         train(it, it.begin())
         found.append(it.model.get_weights())
     assert all(map(np.array_equal, *found))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.phases=[{epochs: 1}]",
+         "small.yaml:18: training: expected either `epochs` or `phases`, received both\n"),
+        ("training.epochs=null",
+         "small.yaml:18: training: expected either `epochs` or `phases`, received neither\n"),
+        ("training.warmup={epochs: 1, steps: 2}",
+         "--set training.warmup={epochs: 1, steps: 2}: training.warmup: "
+         "expected either `epochs` or `steps`, received both\n"),
+        ("training.frozen=bone",
+         "--set training.frozen=bone: training.frozen: expected 'none' or 'backbone', or a mapping "
+         "of `key: value`, or a list, received the text 'bone'\n"),
+        ("training.frozen.upto=conv",
+         "--set training.frozen.upto=conv: training.frozen: the key 'up_to' is missing\n"
+         "  add `up_to:`\n"
+         "error: --set training.frozen.upto=conv: training.frozen.upto: unknown key 'upto'\n"
+         "  did you mean 'up_to'?\n"),
+        ("training.layer_rates={conv*: 0}",
+         "--set training.layer_rates={conv*: 0}: training.layer_rates.conv*: "
+         "expected greater than 0, received 0\n"),
+        ("training.jit_compile=maybe",
+         "--set training.jit_compile=maybe: training.jit_compile: "
+         "expected 'auto', or true or false, received the text 'maybe'\n"),
+        ("training.frozen=backbone",
+         "--set training.frozen=backbone: training.frozen: this kind of model has no backbone\n"
+         "  write frozen: {up_to: LAYER}, or a list of names\n"),
+        ("training.callbacks=[SwapEMAWeights]",
+         "--set training.callbacks=[SwapEMAWeights]: training.callbacks[0].SwapEMAWeights: would "
+         "swap the weights a second time\n  remove it: with use_ema in the optimizer, validation, "
+         "best.keras and exports have the averages\n"),
+    ],
+    ids=lambda value: value.partition("=")[0],
+)  # fmt: skip
+def test_mistakes_in_the_config_are_explained(
+    setting: str, message: str, small: Path, trainer: Any
+) -> None:
+    done = trainer("check", small, "--set", setting)
+    assert (done.code, done.err) == (2, f"error: {message}")
+
+
+def test_a_plateau_and_a_warmup_do_not_go_together(small: Path, trainer: Any) -> None:
+    options = ["--set", "training.callbacks=[ReduceLROnPlateau]"]
+    assert trainer("check", small, *options).code == 0
+    done = trainer("check", small, *options, "--set", "training.warmup.steps=3")
+    assert (done.code, done.err) == (
+        2,
+        "error: --set training.callbacks=[ReduceLROnPlateau]: "
+        "training.callbacks[0].ReduceLROnPlateau: the learning rate follows a schedule, so nothing "
+        "else can change it\n"
+        "  give the optimizer a number as its learning_rate, and no warmup\n",
+    )

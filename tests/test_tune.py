@@ -20,8 +20,8 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata as hparams
 
-from tests.conftest import SMALL, Outcome, draw_pictures
 from tests.config.test_search import SPACE
+from tests.conftest import SMALL, Outcome, draw_pictures
 from trainer.commands.tune import _child, _trial, batch, search
 from trainer.config import tree
 from trainer.config.load import load, read
@@ -547,16 +547,15 @@ def test_all_trials_have_the_same_pictures(searched: tuple[Path, str, str]) -> N
 
 def test_tensorboard_shows_parameters_and_metric(searched: tuple[Path, str, str]) -> None:
     folder = searched[0] / "runs/hunt"
-    plugin = hparams_of(folder / "tensorboard")
-    infos = plugin[hparams.EXPERIMENT_TAG].experiment
+    infos = hparams_of(folder / "tensorboard")[hparams.EXPERIMENT_TAG]
     assert [each.name.tag for each in infos.metric_infos] == ["val_categorical_accuracy"]
     assert sorted(each.name for each in infos.hparam_infos) == sorted(SPACE_PATHS)
     for trial in sorted(folder.glob("trial_*/latest/tensorboard/hparams")):
         found = hparams_of(trial)
-        start = found[hparams.SESSION_START_INFO_TAG].session_start_info
+        start = found[hparams.SESSION_START_INFO_TAG]
         assert start.group_name == trial.parts[-4]
         assert set(start.hparams) == set(SPACE_PATHS)
-        assert found[hparams.SESSION_END_INFO_TAG].session_end_info.status == 1  # success
+        assert found[hparams.SESSION_END_INFO_TAG].status == 1  # success
         events = EventAccumulator(str(trial)).Reload()
         assert "val_categorical_accuracy" in events.Tags()["tensors"] + events.Tags()["scalars"]
 
@@ -570,17 +569,18 @@ SPACE_PATHS = (
 
 def hparams_of(folder: Path) -> dict[str, Any]:
     """The plugin's messages by tag."""
+    parse = {
+        hparams.EXPERIMENT_TAG: hparams.parse_experiment_plugin_data,
+        hparams.SESSION_START_INFO_TAG: hparams.parse_session_start_info_plugin_data,
+        hparams.SESSION_END_INFO_TAG: hparams.parse_session_end_info_plugin_data,
+    }
     [file] = folder.glob("events.*")
-    found = {}
-    for record in tf.compat.v1.train.summary_iterator(str(file)):
-        for value in record.summary.value:
-            if value.metadata.plugin_data.plugin_name == "hparams":
-                found[value.tag] = hparams._parse_plugin_data_as(
-                    value.metadata.plugin_data.content,
-                    {hparams.EXPERIMENT_TAG: "experiment", hparams.SESSION_START_INFO_TAG: "session_start_info",
-                     hparams.SESSION_END_INFO_TAG: "session_end_info"}[value.tag],
-                )  # fmt: skip
-    return found
+    return {
+        value.tag: parse[value.tag](value.metadata.plugin_data.content)
+        for record in tf.compat.v1.train.summary_iterator(str(file))
+        for value in record.summary.value
+        if value.metadata.plugin_data.plugin_name == "hparams"
+    }
 
 
 def test_another_search_of_the_name_is_refused(

@@ -17,6 +17,7 @@ from trainer.training.objective import Objective
 LOW, HIGH = 1e-7, 10.0  # the learning rates of the first and of the last step
 LEAST = 20  # points below which there is nothing to read from a curve
 DIVERGED = 4.0  # times the best smoothed loss
+FALL = 4.0  # standard errors that the smoothed loss must fall by
 PATIENCE = 1000  # batches without an update, as of float16 gradients that never become finite
 
 WIDTH = 0.25  # of the smoothing, in decades; with 200 steps a decade has 25
@@ -32,9 +33,7 @@ class Curve(NamedTuple):
     def smoothed(self) -> np.ndarray:
         """The losses, averaged with Gaussian weights over the logarithm of the rate. An average of
         the past alone, as fast.ai's, would lag: the curve is there as a whole."""
-        logs_S = np.log10(self.rates_S)
-        weights_SS = np.exp(-0.5 * ((logs_S[:, None] - logs_S) / WIDTH) ** 2)
-        return weights_SS @ self.losses_S / weights_SS.sum(axis=1)
+        return _weights(self.rates_S) @ self.losses_S
 
 
 class Advice(NamedTuple):
@@ -42,6 +41,13 @@ class Advice(NamedTuple):
 
     least: float  # where the smoothed loss is least
     suggested: float  # a tenth of that
+
+
+def _weights(rates_S: np.ndarray) -> np.ndarray:
+    """[S, S]: what each loss counts for in each smoothed one; rows add up to 1."""
+    logs_S = np.log10(rates_S)
+    weights_SS = np.exp(-0.5 * ((logs_S[:, None] - logs_S) / WIDTH) ** 2)
+    return weights_SS / weights_SS.sum(axis=1, keepdims=True)
 
 
 def ramp(optimizer: keras.Optimizer, steps: int) -> None:
@@ -107,9 +113,12 @@ def advice(found: Curve) -> Advice | None:
     smoothed_S = found.smoothed
     end = int(smoothed_S.argmin())
     noise = float(np.std((found.losses_S - smoothed_S)[: end + 1]))
+    errors_S = noise * np.sqrt((_weights(found.rates_S) ** 2).sum(axis=1))  # of the smoothed losses
     first = float(smoothed_S[0])
-    # The smoothed loss of 200 steps of pure noise falls by at most this much in 99 of 100 cases.
-    if first - smoothed_S[end] <= max(noise, abs(first) / 100):
+    # Pure noise of 60 to 400 steps falls by FALL errors in 1 of 100 curves.
+    if first - smoothed_S[end] <= max(
+        FALL * np.hypot(errors_S[0], errors_S[end]), abs(first) / 100
+    ):
         return None
     least = float(found.rates_S[end])
     return Advice(least, least / 10)

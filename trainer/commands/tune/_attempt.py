@@ -27,8 +27,9 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
     """Trains on one batch of a size for a few steps.
 
     Returns `batch`, which is larger than asked for if there are more replicas; `pictures` to train
-    on; `seconds` and `cpu_seconds` of the fastest step; peak `memory` in bytes, of all GPUs if there are any,
-    else of this process. `fits` is False, and the rest missing, where TensorFlow ran out of memory.
+    on; `seconds` and `cpu_seconds` of the fastest step; peak `memory` in bytes, of all GPUs if
+    there are any, else of this process. `fits` is False, and the rest missing, where TensorFlow ran
+    out of memory.
     """
     overrides = request["overrides"]
     config = load(Path(request["config"]), overrides, mistakes)

@@ -7,12 +7,27 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Outcome
+from trainer.commands.tune import _trial
+from trainer.config.load import read
+from trainer.config.search import Search
+from trainer.objects import mistakes
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").rglob("*.yaml"))
+EVERY = sorted((Path(__file__).parent.parent / "configs").rglob("*.yaml"))
+SEARCHES = [path for path in EVERY if path.name.startswith("search_")]
+CONFIGS = [path for path in EVERY if path not in SEARCHES]
 
 
 def test_there_are_configs() -> None:
     assert [path.name for path in CONFIGS] == ["rps.yaml"]
+    assert [path.name for path in SEARCHES] == ["search_rps.yaml"]
+
+
+@pytest.mark.parametrize("path", SEARCHES, ids=lambda path: path.name)
+def test_a_search_fits_its_config(path: Path) -> None:
+    spec = read(path, Search, mistakes)
+    assert _trial.checked(path.parent / spec.config, spec).training.best.monitor == spec.monitor
+    first = path.read_text().splitlines()[0]
+    assert first.startswith(f"# trainer tune search configs/{path.name}  ")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)

@@ -289,6 +289,7 @@ def test_a_process_that_takes_too_much_is_killed(
     assert "│ needs more than 80 MB │" in done.out
 
 
+@pytest.mark.slow
 def test_mistakes_in_the_config_of_a_batch_keep_their_lines(small: Path, trainer: Trainer) -> None:
     done = trainer("tune", "batch", small, "--set", "model.layers[1].Conv2D.kernel_size=99")
     assert done.code == 2
@@ -614,6 +615,7 @@ def test_a_finished_search_shows_its_results_again(
     assert done.out.startswith("search   runs/hunt, 3 trials are finished\n\nbest of 3 trials")
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_search_after_the_step(
     hunt: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ from trainer.commands._assemble import assemble
 from trainer.config import Config
 from trainer.config.load import dump, load, located
 from trainer.config.load import read as read_section
-from trainer.config.search import Search, override
+from trainer.config.search import Domain, Search, override
 from trainer.config.tree import line
 from trainer.data import split_file
 from trainer.errors import UserError, leaves
@@ -41,7 +41,7 @@ def prepare(request: Mapping[str, Any]) -> str:
     path = Path(request["search"])
     spec = read_section(path, Search)
     with located(spec), _in_the_search(spec):
-        base = _checked(path.parent / spec.config, spec)
+        base = checked(path.parent / spec.config, spec)
         first = [override(path, domain.ends()[0]) for path, domain in spec.space.items()]
         config = load(path.parent / spec.config, [*spec.overrides(), *first])
         with located(config):
@@ -90,7 +90,7 @@ class Report(keras.callbacks.Callback):
 # --- configs --------------------------------------------------------------------------------------
 
 
-def _checked(path: Path, spec: Search) -> Config:
+def checked(path: Path, spec: Search) -> Config:
     """The config with what `set` says. Raises: UserErrors for it and for any end of the space."""
     config = load(path, spec.overrides(), mistakes)
     plain = config.model_dump()
@@ -176,17 +176,30 @@ def _best(this: runs.Run, monitor: str, mode: str) -> tuple[float | None, int | 
 def _experiment(spec: Search) -> Summary:
     """What TensorBoard's HParams page shows of the search."""
     metric = hparams.Metric(spec.monitor, display_name=f"best {spec.monitor}")
-    return hparams.hparams_config_pb([hparams.HParam(path) for path in spec.space], [metric])
+    paths = [hparams.HParam(path, _domain(domain)) for path, domain in spec.space.items()]
+    return hparams.hparams_config_pb(paths, [metric])
+
+
+def _domain(domain: Domain) -> hparams.Domain | None:
+    """TensorBoard's form, by which its page filters; it knows no choices of several types."""
+    if domain.float:
+        return hparams.RealInterval(float(domain.float.low), float(domain.float.high))
+    if domain.int:
+        return hparams.IntInterval(domain.int.low, domain.int.high)
+    choices = [_plain(each) for each in domain.choices().values()]
+    return hparams.Discrete(choices) if len({type(each) for each in choices}) == 1 else None
+
+
+def _plain(value: Any) -> Any:
+    """What TensorBoard can show."""
+    return value if isinstance(value, bool | int | float | str) else line(value)
 
 
 def _session(
     number: int, values: Mapping[str, Any], monitor: str, value: float | None, epoch: int | None
 ) -> list[Summary]:
     """A row of that page."""
-    shown = {
-        path: each if isinstance(each, bool | int | float | str) else line(each)
-        for path, each in values.items()
-    }
+    shown = {path: _plain(each) for path, each in values.items()}
     found = [hparams.hparams_pb(shown, trial_id=runs.SearchFolder.trial(number))]
     if value is not None:
         found.append(Summary(value=[Summary.Value(tag=monitor, simple_value=value)]))

@@ -408,6 +408,13 @@ def test_a_hopeless_trial_is_pruned(hunt: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_pruners_nest(hunt: Path) -> None:
+    patient = "pruner: {PatientPruner: {patience: 2, wrapped_pruner: MedianPruner}}"
+    spec = spec_of(hunt, "pruner: {MedianPruner: {n_startup_trials: 1}}", patient)
+    study.demand(spec)
+    assert type(study._pruner(spec)._wrapped_pruner).__name__ == "MedianPruner"
+
+
 def test_names_are_as_short_as_they_can_be() -> None:
     paths = [
         "a.AdamW.rate",

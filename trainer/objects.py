@@ -25,11 +25,18 @@ NESTED = {
     "initializer": "keras.initializers",
     "regularizer": "keras.regularizers",
     "constraint": "keras.constraints",
+    "wrapped_pruner": "optuna.pruners",
+    "base_sampler": "optuna.samplers",
     "transforms": "albumentations",
 }
 
 
-WHOLE = ("layer", "inner_optimizer")  # where Keras does not look up text itself
+WHOLE = (
+    "layer",
+    "inner_optimizer",
+    "wrapped_pruner",
+    "base_sampler",
+)  # where Keras does not look up text itself
 
 FUNCTIONS = ("keras.applications",)  # offer functions, not classes
 
@@ -40,6 +47,8 @@ BASES = {
     "keras.optimizers.schedules": "LearningRateSchedule",
     "keras.metrics": "Metric",
     "keras.callbacks": "Callback",
+    "optuna.samplers": "BaseSampler",
+    "optuna.pruners": "BasePruner",
 }
 
 

@@ -31,12 +31,8 @@ NESTED = {
 }
 
 
-WHOLE = (
-    "layer",
-    "inner_optimizer",
-    "wrapped_pruner",
-    "base_sampler",
-)  # where Keras does not look up text itself
+# Where the library does not look up text itself.
+WHOLE = ("layer", "inner_optimizer", "wrapped_pruner", "base_sampler")
 
 FUNCTIONS = ("keras.applications",)  # offer functions, not classes
 

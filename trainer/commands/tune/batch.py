@@ -45,18 +45,18 @@ def run(path: Path, config: Config, overrides: Sequence[str], most: int | None) 
     tried: list[Attempt] = []
 
     def attempt(batch: int) -> Attempt:
-        tick(len(tried), f"batch {batch}")
+        terminal.say(f"trying   {batch}")
         tried.append(_attempt(path, overrides, batch, allowed))
         return tried[-1]
 
     try:
-        with terminal.progress(1, "trying", "") as tick:
-            first = attempt(1)
-            if first.fits:
-                limit = min(first.pictures, most or first.pictures)
-                largest(lambda batch: attempt(batch).fits, first.batch, limit)
+        first = attempt(1)
+        if first.fits:
+            limit = min(first.pictures, most or first.pictures)
+            largest(lambda batch: attempt(batch).fits, first.batch, limit)
     except Interrupted as end:
-        _show(tried)
+        if tried:
+            _show(tried)
         raise Interrupted(f"stopped after {len(tried)} batch sizes", end.code) from None
     _show(tried)
     if not first.fits:

@@ -22,6 +22,7 @@ from tensorboard.plugins.hparams import metadata as hparams
 
 from tests.config.test_search import SPACE
 from tests.conftest import SMALL, Outcome, draw_pictures
+from trainer import files
 from trainer.commands.tune import _child, _trial, batch, search
 from trainer.config import tree
 from trainer.config.load import load, read
@@ -485,7 +486,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, s
             wait_for("runs/hunt/trial_001/*/history.csv")
             life.kill()
             life.wait()
-        wait_until_free("runs/hunt/trial_001/latest/.lock")
+        wait_until_free("runs/hunt/.lock")
         done = subprocess.run(command("search.yaml"), capture_output=True, text=True, check=False)
         yield folder, done.stdout, (folder / "first").read_text() + done.stderr
 
@@ -499,8 +500,6 @@ def wait_for(pattern: str) -> None:
 
 def wait_until_free(lock: str) -> None:
     """Until a child whose parent was killed has written its checkpoint and is gone."""
-    from trainer import files
-
     until = time.monotonic() + 60
     while time.monotonic() < until:
         try:
@@ -509,6 +508,23 @@ def wait_until_free(lock: str) -> None:
         except BlockingIOError:
             time.sleep(0.05)
     raise AssertionError("the child outlives its parent")
+
+
+def test_a_child_holds_the_lock_longer_than_its_parent(hunt: Path, trainer: Trainer) -> None:
+    place = Path("runs/hunt")
+    place.mkdir(parents=True)
+    with files.locked(place / ".lock") as locks:
+        child = subprocess.Popen(
+            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=locks
+        )
+    done = trainer("tune", "search", hunt)
+    child.communicate(b"\n")
+    assert (done.code, done.err) == (
+        2,
+        "error: search.yaml:1: name: another trainer tune search is at work in runs/hunt\n"
+        "  wait for its end, or stop it\n",
+    )
+    wait_until_free("runs/hunt/.lock")
 
 
 def test_a_killed_search_goes_on(searched: tuple[Path, str, str]) -> None:

@@ -50,16 +50,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[tuple[int, ...]]:
     """The file at `path` is ours inside the block, and no longer when the process ends in whatever
     way. Nothing is locked where there are no such locks (Windows, some network disks).
+
+    Yields the descriptors that hold it: processes that inherit them share the lock.
 
     Raises: BlockingIOError if it is another's; UserError if it cannot be opened.
     """
     try:
         import fcntl
     except ImportError:
-        yield
+        yield ()
         return
     try:
         opened = path.open("a")
@@ -72,7 +74,7 @@ def locked(path: Path) -> Iterator[None]:
             raise
         except OSError:
             pass
-        yield
+        yield (file.fileno(),)
 
 
 def not_writable(path: Path, error: OSError, where: str = "") -> UserError:

@@ -43,6 +43,7 @@ def ask(
     *,
     quiet: bool = False,
     watch: Callable[[int], bool] = lambda _: True,
+    locks: tuple[int, ...] = (),
 ) -> Ended:
     """Calls a function of a module of this package in a new process, and waits for it.
 
@@ -52,6 +53,7 @@ def ask(
         story: the function; it takes the request and returns what JSON can hold.
         quiet: keep what the child writes instead of showing it.
         watch: gets the child's process id again and again; False kills it.
+        locks: of `files.locked`; held until the child has ended too, which takes a step longer.
 
     Raises: the UserErrors and the Interrupted of the child.
     """
@@ -64,6 +66,7 @@ def ask(
                 stdin=subprocess.PIPE,
                 stdout=sink if quiet else None,
                 stderr=sink if quiet else None,
+                pass_fds=locks,
                 start_new_session=True,  # Ctrl-C comes from us alone, once
             )
             with _ended(child), _handed_on(child) as heard:

@@ -32,10 +32,10 @@ def run(path: Path, spec: Search) -> None:
     files.demand_writable(place.lock, "runs")
     with located(spec):
         study.demand(spec)
-        with _alone(place):
-            found = _begun(path, spec, place)
+        with _alone(place) as locks:
+            found = _begun(path, spec, place, locks)
             while found.finished() < spec.trials and not found.exhausted and _hope(found):
-                _try(spec, found, found.next())
+                _try(spec, found, found.next(), locks)
     if found.exhausted:
         terminal.say(f"stopped  after {found.finished()} trials: nothing else is left to try")
     _conclude(path, spec, place, found)
@@ -48,17 +48,20 @@ def _hope(found: study.Study) -> bool:
 
 
 @contextmanager
-def _alone(place: runs.SearchFolder) -> Iterator[None]:
-    """Nobody else works at the search meanwhile. Raises UserError if somebody does."""
+def _alone(place: runs.SearchFolder) -> Iterator[tuple[int, ...]]:
+    """Nobody else works at the search meanwhile, as `files.locked` has it. Raises UserError if
+    somebody does."""
     try:
-        with files.locked(place.lock):
-            yield
+        with files.locked(place.lock) as locks:
+            yield locks
     except BlockingIOError:
         problem = f"another trainer tune search is at work in {place.folder}"
         raise UserError("name", problem, "wait for its end, or stop it") from None
 
 
-def _begun(path: Path, spec: Search, place: runs.SearchFolder) -> study.Study:
+def _begun(
+    path: Path, spec: Search, place: runs.SearchFolder, locks: tuple[int, ...]
+) -> study.Study:
     """The study to go on with, or a new one. Raises: UserErrors if it is of another search."""
     if place.database.is_file():
         found = study.Study(place.database, spec)
@@ -66,7 +69,7 @@ def _begun(path: Path, spec: Search, place: runs.SearchFolder) -> study.Study:
         terminal.say(f"search   {place.folder}, {found.finished()} trials are finished")
         return found
     terminal.say(f"search   {place.folder}")
-    mode = _child.ask("_trial", "prepare", {"search": str(path)}).answer
+    mode = _child.ask("_trial", "prepare", {"search": str(path)}, locks=locks).answer
     if mode is None:
         raise Failed("the search could not be prepared; the reason stands above")
     study.create(place.database, spec, mode, _essential(spec))
@@ -94,7 +97,7 @@ def _demand_same(path: Path, spec: Search, place: runs.SearchFolder, found: stud
         raise ExceptionGroup("another search", mistakes)
 
 
-def _try(spec: Search, found: study.Study, trial: study.Trial) -> None:
+def _try(spec: Search, found: study.Study, trial: study.Trial, locks: tuple[int, ...]) -> None:
     """Trains a trial in a process of its own and keeps what came out."""
     again = ", which was interrupted" if "begun" in trial.facts else ""
     found.note(trial.number, begun=True)
@@ -105,7 +108,7 @@ def _try(spec: Search, found: study.Study, trial: study.Trial) -> None:
         terminal.say(f"  {name} {tree.line(_shown(value))}")
     request = {"spec": spec.model_dump(mode="json"), "number": trial.number}
     try:
-        ended = _child.ask("_trial", "train", request)
+        ended = _child.ask("_trial", "train", request, locks=locks)
     except Interrupted as end:
         going = f"trial {trial.number} is kept and goes on with the same command"
         raise Interrupted(f"stopped after {found.finished()} trials; {going}", end.code) from None

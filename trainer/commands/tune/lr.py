@@ -80,7 +80,9 @@ def _write(config: Config, curve: finder.Curve, advice: finder.Advice | None) ->
 
 def _say(config: Config, advice: finder.Advice) -> None:
     place = finder.place(config.model_dump()["training"])
-    terminal.say(f"least    loss at a learning rate of {advice.least:.2g}; a tenth of it is safe")
+    terminal.say(
+        f"least    loss at a learning rate of {advice.least:.2g}; a tenth of it is suggested"
+    )
     terminal.say(f"try      --set {shlex.quote(override(place, _rounded(advice.suggested)))}")
 
 

@@ -2,14 +2,11 @@
 
 import pickle
 import random
-from collections.abc import Callable
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from tests.conftest import Outcome
 from trainer.config.base import Call
 from trainer.data import augment
 from trainer.errors import UserError
@@ -41,7 +38,7 @@ def changed(pixels: np.ndarray, seed: int = 1, **arguments: float) -> np.ndarray
 
 
 def test_the_cover_is_the_disc() -> None:
-    found = cut_out(disc(), 10)
+    found = cut_out(disc(), 5)
     assert found is not None
     assert (found.cover[radius() < 15] == 1).all()
     assert (found.cover[radius() > 17] == 0).all()
@@ -50,14 +47,14 @@ def test_the_cover_is_the_disc() -> None:
 
 
 def test_the_edge_keeps_nothing_of_the_background() -> None:
-    found = cut_out(disc(), 10)
+    found = cut_out(disc(), 5)
     assert found is not None
     seen = found.colours[found.cover > 0.05]
     assert np.abs(seen - SKIN).max() < 2  # white mixed in would add up to 195
 
 
 def test_no_halo_on_a_dark_background() -> None:
-    found = cut_out(disc(), 10)
+    found = cut_out(disc(), 5)
     assert found is not None
     laid = found.cover[..., None] * found.colours  # on black
     assert (laid <= np.array(SKIN) + 2).all()
@@ -67,7 +64,7 @@ def test_a_hole_is_background_and_a_highlight_is_not() -> None:
     pixels = disc()
     cv2.circle(pixels, (32, 32), 5, (255, 255, 255), -1)  # as between thumb and finger
     pixels[40, 32] = 255  # as on a nail
-    found = cut_out(pixels, 10)
+    found = cut_out(pixels, 5)
     assert found is not None
     assert (found.cover[radius() < 4] == 0).all()
     assert found.cover[40, 32] == 1
@@ -76,7 +73,7 @@ def test_a_hole_is_background_and_a_highlight_is_not() -> None:
 def test_shadows_are_background() -> None:
     pixels = disc()
     pixels[:, 56:] = 233
-    found = cut_out(pixels, 10)
+    found = cut_out(pixels, 5)
     assert found is not None
     assert (found.cover[:, 56:] == 0).all()
 
@@ -85,7 +82,7 @@ def test_thin_things_keep_their_colour() -> None:
     pixels = np.full((64, 64, 3), 255, np.uint8)
     pixels[20:, 30:33] = SKIN
     pixels[40:, 20:50] = SKIN
-    found = cut_out(pixels, 10)
+    found = cut_out(pixels, 5)
     assert found is not None
     assert (found.cover[21:, 31] == 1).all()
     assert np.abs(found.colours[found.cover > 0] - SKIN).max() < 2
@@ -101,7 +98,7 @@ def test_thin_things_keep_their_colour() -> None:
     ids=["busy", "empty", "half and half"],
 )
 def test_without_a_thing_on_one_colour_the_picture_stays(pixels: np.ndarray) -> None:
-    assert cut_out(pixels, 10) is None
+    assert cut_out(pixels, 5) is None
     assert changed(pixels) is pixels
 
 

@@ -1,4 +1,4 @@
-"""Transforms of our own, for what albumentations does not offer. In YAML they go by their dotted names.
+"""Transforms of our own, for what albumentations does not offer; in YAML by their dotted names.
 
 H, W, C: a picture's pixels, C 1 or 3. float32 colours are 0 to 255 as well.
 """
@@ -16,7 +16,7 @@ from albumentations.core.transforms_interface import BaseTransformInitSchema
 from pydantic import AfterValidator, Field
 
 _EDGE_SHARE = 0.55  # of the picture's edge that has to be background; an arm may cross the rest
-_HOLE, _SPECK = 1 / 3000, 1 / 200  # of the picture: smaller ones are noise or a highlight
+_SPECK = 1 / 200  # of the picture; smaller things are noise
 
 Range = tuple[float, float]
 
@@ -39,7 +39,7 @@ class RandomBackground(albumentations.ImageOnlyTransform):
 
     Args:
         tolerance: grey levels (0 to 255) by which background may differ from the colour of the
-            edge; three times as much where it is only darker or lighter, as shadows are.
+            edge; five times as much where it is only darker or lighter, as shadows are.
         light: range of the factor that brightens the object; from side to side it changes within
             this range too.
         tint: largest part by which one colour channel of the object gains or loses, 0 to 1.
@@ -52,7 +52,9 @@ class RandomBackground(albumentations.ImageOnlyTransform):
         """What albumentations checks the arguments with."""
 
         tolerance: Annotated[float, Field(ge=0, le=255)]
-        light: Annotated[Range, AfterValidator(check_range_bounds(0)), AfterValidator(nondecreasing)]
+        light: Annotated[
+            Range, AfterValidator(check_range_bounds(0)), AfterValidator(nondecreasing)
+        ]
         tint: Annotated[float, Field(ge=0, le=1)]
         shadow: Annotated[
             Range, AfterValidator(check_range_bounds(0, 1)), AfterValidator(nondecreasing)
@@ -61,7 +63,7 @@ class RandomBackground(albumentations.ImageOnlyTransform):
 
     def __init__(
         self,
-        tolerance: float = 10,
+        tolerance: float = 5,
         light: Range = (0.6, 1.3),
         tint: float = 0.1,
         shadow: Range = (0.0, 0.6),
@@ -112,9 +114,9 @@ class RandomBackground(albumentations.ImageOnlyTransform):
 def cut_out(pixels: np.ndarray, tolerance: float) -> Cutout | None:
     """Separates an object from a background of nearly one colour, that of the picture's edge.
 
-    A pixel is background where it is that colour, or lighter or darker by a factor. Small holes
-    are highlights and belong to the object. Pixels at its edge are mixtures: their share of
-    background is solved for with the object's colour from two pixels further inside.
+    A pixel is background where it is that colour, or lighter or darker by a factor. Specks are
+    noise, and holes of one pixel highlights of the object. Pixels at its edge are mixtures: their
+    share of background is solved for with the object's colour from two pixels further inside.
 
     Args:
         pixels: uint8 [H, W, C] or [H, W].
@@ -122,13 +124,14 @@ def cut_out(pixels: np.ndarray, tolerance: float) -> Cutout | None:
 
     Returns: None if less than 55 % of the edge are one colour, or nothing or nearly all is object.
     """
-    picture = np.float32(pixels.reshape(*pixels.shape[:2], -1))
+    picture = pixels.reshape(*pixels.shape[:2], -1).astype(np.float32)
     edge = _edge(picture)
     colour = np.sort(edge, axis=0)[len(edge) // 2]
     other = _differs(picture, colour, tolerance) > 0
     if np.count_nonzero(_edge(other)) > (1 - _EDGE_SHARE) * len(edge):
         return None
-    solid = ~_without_small(~_without_small(other, _SPECK), _HOLE)
+    solid = _without_small(other, _SPECK * other.size)
+    solid = ~_without_small(~solid, 2)  # a single pixel is a highlight, two a gap between fingers
     if not 0.02 < np.count_nonzero(solid) / solid.size < 0.9:
         return None
     return _unmixed(picture, solid, colour)
@@ -142,7 +145,7 @@ def background(shape: tuple[int, ...], draw: np.random.Generator) -> np.ndarray:
     ground = _surface(shape, draw)
     if draw.random() < 0.3:
         other, side = _surface(shape, draw), _ramp(shape, draw)
-        part = np.float32(side > draw.uniform(-0.35, 0.35))
+        part = (side > draw.uniform(-0.35, 0.35)).astype(np.float32)
         ground += _channels(part, shape[2]) * (other - ground)
     if draw.random() < 0.25:
         ground = _with_shapes(ground, draw)
@@ -162,15 +165,15 @@ def _differs(picture: np.ndarray, colour: np.ndarray, tolerance: float) -> np.nd
     planes = cv2.split(picture)  # NumPy reduces an axis of 3 ten times slower
     parts = colour / colour.dot(colour)
     factor = sum(plane * part for plane, part in zip(planes, parts, strict=True))
-    shade = np.abs(factor - 1) * colour.mean() - 3 * tolerance
+    shade = np.abs(factor - 1) * colour.mean() - 5 * tolerance
     others = (np.abs(plane - factor * own) for plane, own in zip(planes, colour, strict=True))
     return functools.reduce(np.maximum, others, shade + tolerance) - tolerance
 
 
-def _without_small(mask: np.ndarray, share: float) -> np.ndarray:
-    """The mask without its parts that are smaller than this share of the picture; bool [H, W]."""
+def _without_small(mask: np.ndarray, least: float) -> np.ndarray:
+    """The mask without its connected parts of less than so many pixels; bool [H, W]."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    keep = stats[:, cv2.CC_STAT_AREA] >= share * mask.size
+    keep = stats[:, cv2.CC_STAT_AREA] >= least
     keep[0] = False  # label 0 is what the mask leaves out
     return keep[labels]
 
@@ -181,13 +184,13 @@ def _unmixed(picture: np.ndarray, solid: np.ndarray, colour: np.ndarray) -> Cuto
     core = cv2.erode(whole, square, borderValue=1)
     inner = cv2.erode(core, square, borderValue=1)
     # As far inside as there is something: thin fingers are all edge.
-    weight = np.float32(inner) + 1e-3 * np.float32(core) + 1e-6 * np.float32(solid)
+    weight = (inner + np.float32(1e-3) * core + np.float32(1e-6) * whole).astype(np.float32)
     around = cv2.blur(picture * _channels(weight, picture.shape[2]), (9, 9))
     rim = solid & (inner == 0)
     own = around.reshape(picture.shape)[rim] / cv2.blur(weight, (9, 9))[rim, None]
     away = own - colour
     share = ((picture[rim] - colour) * away).sum(1) / np.maximum((away * away).sum(1), 1)
-    colours, cover = picture.copy(), np.float32(solid)
+    colours, cover = picture.copy(), solid.astype(np.float32)
     colours[rim] = own
     cover[rim] = np.clip(share, 0, 1)
     return Cutout(colours, cover)
@@ -211,7 +214,8 @@ def _sleeve(cover: np.ndarray, length: float) -> np.ndarray:
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     along = ((x - start[0]) * way[0] + (y - start[1]) * way[1]) / max(float(way @ way), 1.0)
     wide = 2 * (width // 40) + 1
-    thick = cv2.dilate(np.float32(solid), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, wide)))
+    round_ = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, wide))
+    thick = cv2.dilate(solid.astype(np.float32), round_)
     return cv2.blur(np.where(along < length, thick, np.float32(0)), (3, 3))
 
 
@@ -308,11 +312,12 @@ def _tiles(shape: tuple[int, ...], draw: np.random.Generator) -> np.ndarray:
     angle = draw.uniform(0, math.pi)
     a, b = size * math.cos(angle), size * math.sin(angle)
     middle = (cells - 1) / 2
-    matrix = np.float32(
+    matrix = np.array(
         [
             [a, -b, width / 2 - a * middle + b * middle],
             [b, a, height / 2 - b * middle - a * middle],
-        ]
+        ],
+        np.float32,
     )
     tiles = cv2.warpAffine(
         patches, matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP

@@ -64,8 +64,8 @@ class RandomBackground(albumentations.ImageOnlyTransform):
     def __init__(
         self,
         tolerance: float = 5,
-        light: Range = (0.6, 1.3),
-        tint: float = 0.1,
+        light: Range = (0.4, 1.3),
+        tint: float = 0.15,
         shadow: Range = (0.0, 0.6),
         sleeve: float = 0.2,
         p: float = 0.5,
@@ -240,10 +240,12 @@ def _surface(shape: tuple[int, ...], draw: np.random.Generator) -> np.ndarray:
 
 
 def _palette(count: int, channels: int, draw: np.random.Generator) -> np.ndarray:
-    """Colours of any brightness, from grey to bright; float32 [count, C]."""
-    colours = draw.uniform(0, 255, (count, channels)).astype(np.float32)
-    grey = colours.mean(1, keepdims=True)
-    return grey + (colours - grey) * np.float32(draw.random())
+    """Colours of any hue, saturation and brightness; float32 [count, C]."""
+    value, colourful = draw.uniform(20, 255, (count, 1)), draw.random((count, 1))
+    if channels == 1:
+        return value.astype(np.float32)
+    hue = np.abs((6 * draw.random((count, 1)) + (0, 4, 2)) % 6 - 3) - 1
+    return (value * (1 - colourful * (1 - np.clip(hue, 0, 1)))).astype(np.float32)
 
 
 def _channels(plane: np.ndarray, count: int) -> np.ndarray:

@@ -103,7 +103,7 @@ class RandomBackground(albumentations.ImageOnlyTransform):
         if params["sleeve"]:
             length, cloth = params["sleeve"]
             sleeve = _sleeve(cover, length)
-            colours += _channels(sleeve, channels) * (cloth - colours)
+            colours = np.where(_channels(sleeve, channels) > 0, cloth, colours)
             cover = np.maximum(cover, sleeve)
         dark = _shifted(cover, params["offset"] * width, params["softness"] * width)
         ground = params["ground"] * _channels(1 - params["shadow"] * dark, channels)

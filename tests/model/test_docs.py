@@ -33,7 +33,7 @@ def test_it_builds(example: str, workplace: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.syspath_prepend(workplace)
     [code] = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     Path("mynets.py").write_text(code)
-    scores_NK = built(example).predict(np.full((2, 32, 40, 3), 128.0), verbose=0)
+    scores_NK = np.asarray(built(example)(np.full((2, 32, 40, 3), 128.0)))
     assert np.allclose(scores_NK.sum(axis=1), 1, atol=1e-5)
 
 

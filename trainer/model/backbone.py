@@ -81,6 +81,7 @@ def _application(
     spec: Backbone, network: "partial[keras.Model]", tensor: keras.KerasTensor
 ) -> keras.KerasTensor:
     """The features: [N, h, w, channels], or [N, channels] with `pooling`."""
+    path = None if spec.weights in ("imagenet", "none") else _file(spec.weights)
     known = "imagenet" if spec.weights == "imagenet" else None
     place = f"model.network.{spec.network.name}"
     try:
@@ -92,9 +93,8 @@ def _application(
         if known and re.match("URL fetch failure|Incomplete or corrupted file", reason):
             raise UserError("model.weights", *_unfetched(reason)) from None
         raise UserError(place, f"refused by keras.applications: {reason}") from None
-    if spec.weights not in ("imagenet", "none"):
-        path = Path(spec.weights).expanduser()
-        _demand_file(path, network, tensor)
+    if path:
+        _demand_whole(path, network, tensor)
         _load(application, path, spec.network)
     return application.output
 
@@ -123,14 +123,19 @@ def _unfetched(reason: str) -> tuple[str, str]:
     return f"cannot be fetched: {reason}", f"{fetched}, and write the file's path as weights"
 
 
-def _demand_file(path: Path, network: "partial[keras.Model]", tensor: keras.KerasTensor) -> None:
-    """Raises UserError if there is no such file, or it is not the one that Keras publishes under
-    its name."""
+def _file(weights: str) -> Path:
+    """The file of that path. Raises UserError for none, or one of another kind."""
+    path = Path(weights).expanduser()
     hint = f"write imagenet, none, or {KINDS}"
     if not path.is_file():
         raise UserError("model.weights", f"no such file: {path}", hint)
     if path.suffix not in (".h5", ".keras"):
         raise UserError("model.weights", f"{path} is of no known kind", hint)
+    return path
+
+
+def _demand_whole(path: Path, network: "partial[keras.Model]", tensor: keras.KerasTensor) -> None:
+    """Raises UserError if it is not the file that Keras publishes under its name."""
     if path.suffix == ".keras" or path.name.endswith(".weights.h5"):
         return
     published = _published(network, tensor)

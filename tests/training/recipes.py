@@ -40,8 +40,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "optimizer": sgd(use_ema=True, ema_momentum=0.8, ema_overwrite_frequency=2)
     },
     "loss scale that grows": {"optimizer": scaled(2.0**10, 2, global_clipnorm=0.1)},
-    "loss scale that overflows": {  # in the first steps
-        "optimizer": scaled(3.0e38, 2, use_ema=True, global_clipnorm=0.1),
+    "loss scale that overflows": {  # in the first step
+        "optimizer": scaled(3.75e37, 2, use_ema=True, global_clipnorm=0.1),
         "loss": {"CategoricalFocalCrossentropy": {"alpha": 1.0}},
     },
     "decay of some": {

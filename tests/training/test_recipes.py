@@ -178,6 +178,11 @@ def test_a_step_that_overflows_moves_nothing() -> None:
         assert all(map(np.array_equal, before, weights))
 
 
+def test_the_scale_that_overflows_comes_down_and_training_goes_on() -> None:
+    _, aims, _ = train(RECIPES["loss scale that overflows"], single())
+    assert 0 < int(aims.optimizer.iterations) < recipes.STEPS
+
+
 # --- checkpoints --------------------------------------------------------------------------------
 
 

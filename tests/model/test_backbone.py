@@ -14,7 +14,7 @@ from trainer.config.base import Call
 from trainer.config.export import Onnx, SavedModel
 from trainer.config.model import Backbone
 from trainer.errors import UserError, leaves
-from trainer.model import network
+from trainer.model import backbone, network
 
 CLASSES = ("a", "b", "c", "d", "e")
 TOP = ("GlobalAveragePooling2D", {"Dense": {"units": "$classes", "activation": "softmax"}})
@@ -151,13 +151,15 @@ def test_a_head_has_blocks_and_named_inputs() -> None:
     assert network.backbone_layers(model, notation(SMALL, head=head))[-1] == "conv_pw_13_relu"
 
 
-@pytest.mark.parametrize("name", ["VGG16", "DenseNet121"])
+@pytest.mark.parametrize("name", ["MobileNet", "VGG16", "DenseNet121"])
 @pytest.mark.parametrize("spec", [SavedModel(kind="saved_model"), Onnx(kind="onnx")], ids=str)
-@pytest.mark.slow
 def test_preprocessing_is_exported(name: str, spec: Any, tmp_path: Path) -> None:
-    """Caffe's blue-green-red order and PyTorch's mean and deviation."""
+    """TensorFlow's scale, Caffe's blue-green-red order, PyTorch's mean and deviation."""
     keras.utils.set_random_seed(1)
-    model = settled(network.build(notation(name), (32, 32, 3), CLASSES))
+    inputs = keras.Input((16, 20, 3))
+    tensor = backbone.preprocessed(getattr(keras.applications, name), inputs)
+    tensor = keras.layers.Flatten()(keras.layers.Conv2D(4, 5, 3, activation="relu")(tensor))
+    model = keras.Model(inputs, keras.layers.Dense(5, activation="softmax")(tensor))
     families.exporter(spec, model, {"labels": list(CLASSES)}, tmp_path)
 
 

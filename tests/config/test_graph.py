@@ -236,6 +236,25 @@ def test_nested_repeats_end() -> None:
     assert wrong(text) == ["model.layers: more than 10,000 layers"]
 
 
+@pytest.mark.parametrize("last", ["[]", "[{Dense: {units: $units}}]"])
+def test_blocks_that_never_come_to_a_layer_end_too(last: str) -> None:
+    doubled = "".join(f"b{n}: {{layers: [b{n + 1}, b{n + 1}]}}, " for n in range(30))
+    found = wrong(f"blocks: {{{doubled} b30: {{layers: {last}}}}}\nlayers: [b0]")
+    assert found[-1] == "model.layers: more than 10,000 layers"
+
+
+def test_blocks_in_blocks_end() -> None:
+    chain = "".join(f"b{n}: {{layers: [b{n + 1}]}}, " for n in range(1500))
+    assert wrong(f"blocks: {{{chain} b1500: {{layers: [ReLU]}}}}\nlayers: [b0]") == [
+        "model.blocks.b49.layers[0].b50: blocks stand in blocks more than 50 deep"
+    ]
+
+
+def test_an_import_path_is_no_misspelt_block() -> None:
+    text = "blocks: {conv: {layers: [ReLU]}}\nlayers: [nets.conv]"
+    assert flat(text) == [("nets.conv", "", {}, (-1,))]
+
+
 def in_file(model: str) -> str:
     return SMALL[: SMALL.index("  kind: layers")] + model + SMALL[SMALL.index("training:") :]
 

@@ -16,6 +16,7 @@ from trainer.errors import UserError, nearest, received, suggestion
 INPUT = "input"  # of the network; inside a block, of the block
 OURS = ("name", "inputs", "repeat")  # what an item takes besides the arguments of its layer
 MAX_LAYERS = 10_000  # nested repeats can write a billion in nine lines
+MAX_DEPTH = 50  # of blocks in blocks
 
 
 class Placed(NamedTuple):
@@ -84,6 +85,12 @@ class _Builder:
         self.placed: list[Placed] = []
         self.mistakes: list[UserError] = []
         self.use = ""
+        self.visited = 0  # items and their copies, those without a layer too
+
+    @property
+    def full(self) -> bool:
+        """Whether there are too many layers, or blocks that never come to one."""
+        return max(len(self.placed), self.visited // 4) >= MAX_LAYERS
 
     def wrong(self, where: str, problem: str, hint: str = "") -> None:
         self.mistakes.append(UserError(where, problem, hint))
@@ -114,15 +121,16 @@ class _Builder:
         for index, call in enumerate(items):
             if not scope.within:
                 self.use = f"{where}[{index}]"
-            if call and len(self.placed) < MAX_LAYERS:
+            if call and not self.full:
                 last = self.place_item(call, f"{where}[{index}]", last, scope)
-        if len(self.placed) >= MAX_LAYERS and not scope.within:
+        if self.full and not scope.within:
             self.wrong(where, f"more than {MAX_LAYERS:,} layers")
         return last
 
     def place_item(self, call: Call, where: str, last: int, scope: _Scope) -> int:
         """Places a layer or block, as often as it is repeated; returns the place of the last."""
         here = f"{where}.{call.name}"
+        self.visited += 1
         meant = self.misspelt(call.name)
         if meant:
             self.wrong(here, f"no block is called '{call.name}'", f"did you mean '{meant}'?")
@@ -135,8 +143,9 @@ class _Builder:
             problem = f"each copy takes the one before, so {call.name} cannot take several inputs"
             self.wrong(f"{here}.repeat", problem)
         for copy in copies:
-            if len(self.placed) >= MAX_LAYERS:
+            if self.full:
                 break
+            self.visited += 1
             own = name and name + copy
             if call.name in self.blocks:
                 last = self.place_block(Call(call.name, arguments), where, own, sources, scope)
@@ -160,6 +169,8 @@ class _Builder:
         if call.name in scope.within:
             path = " -> ".join((*scope.within[scope.within.index(call.name) :], call.name))
             self.wrong(here, f"the block uses itself: {path}")
+        if len(scope.within) == MAX_DEPTH:
+            self.wrong(here, f"blocks stand in blocks more than {MAX_DEPTH} deep")
         if len(sources) > 1:
             hint = "join them before it, or give their names as arguments: inputs: [input, $other]"
             self.wrong(f"{here}.inputs", f"a block takes one input, received {len(sources)}", hint)
@@ -193,7 +204,8 @@ class _Builder:
 
     def misspelt(self, name: str) -> str:
         """The block that is meant by a name that is none; other names are for Keras to know."""
-        if name in self.blocks or not (name.islower() or name.lower() in self.blocks):
+        own = "." in name  # an import path
+        if own or name in self.blocks or not (name.islower() or name.lower() in self.blocks):
             return ""
         return nearest(name, self.blocks)
 

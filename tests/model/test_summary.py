@@ -62,6 +62,14 @@ class Gram(layers.Layer):
         return keras.ops.einsum("...tc,...sc->...ts", inputs, inputs)
 
 
+def test_a_layer_that_gives_what_it_took_is_not_its_source() -> None:
+    inputs = keras.Input(PICTURE)
+    stem = layers.ReLU()(inputs)
+    branch = layers.ReLU()(layers.Dropout(0.5)(stem))
+    rows = summarised(keras.Model(inputs, layers.Add()([stem, branch]))).rows
+    assert [row.inputs for row in rows] == [(), (0,), (1,), (2,), (1, 3)]
+
+
 def test_multiply_adds_of_attention() -> None:
     """Two heads of 4 over 25 places of 7 channels."""
     inputs = keras.Input((25, 7))

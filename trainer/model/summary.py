@@ -115,11 +115,17 @@ def _called(operation: Any, note: Note) -> Callable[..., Any]:
         graph = tf.compat.v1.get_default_graph()
         before = len(graph.get_operations())
         given = operation(*args, **kwargs)
+        # Dropout gives what it took; as another tensor, its readers can be told from those of that.
+        given = keras.tree.map_structure(_copied, given)
         work = sum(_multiply_adds(each) for each in graph.get_operations()[before:])
         note(operation, (args, kwargs), given, work)
         return given
 
     return call
+
+
+def _copied(value: Any) -> Any:
+    return tf.identity(value) if tf.is_tensor(value) else value
 
 
 def _multiply_adds(operation: tf.Operation) -> int:

@@ -147,3 +147,24 @@ def test_computed_values_are_known_only_where_they_are() -> None:
         objects.make(
             Call("Dense", {"units": "$total_steps"}), "keras.layers", "here", {"$classes": 3}
         )
+
+
+def test_unknown_values_in_lists_and_mappings() -> None:
+    call = Call("Reshape", {"target_shape": ["$clases", {"deep": "$total"}]})
+    assert [str(each) for each in objects.mistakes("w", "keras.layers", call)] == [
+        "w.Reshape.target_shape[0]: unknown value '$clases'\n  did you mean '$classes'?",
+        "w.Reshape.target_shape[1].deep: unknown value '$total'\n  did you mean '$total_steps'?",
+    ]
+
+
+class Kept:
+    """A user's class that takes a mapping."""
+
+    def __init__(self, options: dict[str, object]) -> None:
+        self.options = options
+
+
+def test_computed_values_in_mappings() -> None:
+    call = Call(f"{__name__}.Kept", {"options": {"sizes": [64, "$classes"]}})
+    found = objects.make(call, "mine", "here", {"$classes": 3})
+    assert found.options == {"sizes": [64, 3]}

@@ -178,8 +178,23 @@ def _nested_mistakes(name: str, value: Any, where: str) -> Iterator[UserError]:
         return
     for inner_where, inner in inside:
         yield from mistakes(inner_where, NESTED[_kind(name)], inner)
-    if isinstance(value, str) and value.startswith("$") and value not in COMPUTED:
-        yield UserError(where, f"unknown value '{value}'", suggestion(value, COMPUTED))
+    if inside:
+        return
+    for inner_where, text in _texts(value, where):
+        if text.startswith("$") and text not in COMPUTED:
+            yield UserError(inner_where, f"unknown value '{text}'", suggestion(text, COMPUTED))
+
+
+def _texts(value: Any, where: str) -> Iterator[tuple[str, str]]:
+    """(where, text) of all texts at any depth."""
+    if isinstance(value, str):
+        yield where, value
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _texts(item, f"{where}[{index}]")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _texts(item, f"{where}.{key}")
 
 
 def _inside(name: str, value: Any, where: str) -> Iterator[tuple[str, Call]]:
@@ -210,6 +225,8 @@ def _resolved(name: str, value: Any, where: str, values: Mapping[str, int]) -> A
         return objects if isinstance(value, list) else objects[0]
     if isinstance(value, list):
         return [_resolved("", item, f"{where}[{i}]", values) for i, item in enumerate(value)]
+    if isinstance(value, dict):
+        return {key: _resolved("", item, f"{where}.{key}", values) for key, item in value.items()}
     return value
 
 
@@ -262,15 +279,15 @@ def _arguments(target: Any, given: int = 0) -> tuple[set[str] | None, list[str]]
     required: list[str] | None = None
     for function in inits or ([] if hierarchy else [target]):
         skipped = bool(inits) + given  # self
-        parameters = list(inspect.signature(function).parameters.values())[skipped:]
-        named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        parameters = list(inspect.signature(function).parameters.values())
+        named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)][skipped:]
         if required is None:
             required = [p.name for p in named if p.default is p.empty]
         known |= {p.name for p in named}
         root = function.__module__.endswith(("layers.layer", "optimizers.base_optimizer"))
         if root or all(p.kind is not p.VAR_KEYWORD for p in parameters):
             return known, required  # the **kwargs of Keras's roots only serve old spellings
-    return (None if inits else known), required or []
+    return (None if inits or not hierarchy else known), required or []
 
 
 def reason(error: Exception) -> str:

@@ -39,6 +39,9 @@ def elsewhere(inputs, classes):
 def alone(inputs):
     return inputs
 
+def wrapped(*args, **kwargs):
+    return build(*args, **kwargs)
+
 number = 3
 """
 
@@ -54,6 +57,11 @@ def nets(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def notation(nets: Path, name: str = "build", **arguments: Any) -> Custom:
     return Custom(kind="custom", function=f"{nets.stem}.{name}", arguments=arguments)
+
+
+def test_a_function_that_takes_anything(nets: Path) -> None:
+    model = network.build(notation(nets, "wrapped", width=6), (8, 8, 3), CLASSES)
+    assert model.layers[2].filters == 6
 
 
 def test_custom(nets: Path, tmp_path: Path) -> None:

@@ -50,6 +50,26 @@ def test_it_is_the_network_that_keras_would_build() -> None:
     assert model.layers[-1].units == 3
 
 
+class Nothing(keras.layers.Layer):
+    """Forgets to return."""
+
+    def call(self, inputs: object) -> None:
+        pass
+
+
+def test_a_layer_without_output() -> None:
+    name = f"{__name__}.Nothing"
+    assert problem(name, "Flatten") == (
+        f"model.layers[0].{name}: gives 0 outputs, but the next layer takes one"
+    )
+
+
+def test_logits_that_begin_with_zeros() -> None:
+    last = {"Dense": {"units": "$classes", "kernel_initializer": "zeros"}}
+    model = layers.build(notation("Flatten", last), (8, 8, 3), CLASSES)
+    network.demand_probabilities(model, Call("BinaryCrossentropy", {"from_logits": True}), True)
+
+
 def problem(*calls: object) -> str:
     with pytest.raises((UserError, ExceptionGroup)) as error:
         layers.build(notation(*calls), (20, 16, 3), CLASSES)

@@ -101,7 +101,8 @@ def _called(
         problem = f"does not fit its {fit}: {first_sentences(error)}"
         raise UserError(where, subject + problem) from None
     if not isinstance(output, keras.KerasTensor):
-        problem = f"gives {len(output)} outputs, but the next layer takes one"
+        count = sum(each is not None for each in keras.tree.flatten(output))
+        problem = f"gives {count} outputs, but the next layer takes one"
         raise UserError(where, subject + problem)
     return output
 

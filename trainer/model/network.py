@@ -61,7 +61,7 @@ def demand_probabilities(model: keras.Model, loss: Call, multi_label: bool) -> N
     between = scores_NK.min() >= 0 and scores_NK.max() <= 1
     are_probabilities = between and (sum_to_one or "Binary" in loss.name)
     if loss.arguments.get("from_logits"):
-        if are_probabilities:
+        if are_probabilities and scores_NK.any():  # all 0: a last layer that begins with zeros
             raise UserError(
                 f"training.loss.{loss.name}.from_logits",
                 f"{loss.name} expects logits, but the last layer already gives probabilities",

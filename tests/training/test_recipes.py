@@ -395,6 +395,7 @@ def test_what_is_accumulated_is_known_before_the_optimizer_is_made() -> None:
         ("SGD", 1),
         (sgd(gradient_accumulation_steps=4), 4),
         (recipes.scaled(2.0, 2, gradient_accumulation_steps=3), 3),
+        ({"LossScaleOptimizer": {"inner_optimizer": 3}}, 1),  # Keras refuses it
     ):
         assert (
             Training.model_validate({"epochs": 1, "optimizer": optimizer}).accumulated() == batches

@@ -132,7 +132,10 @@ class Training(Section):
         """How many batches make an update of the weights."""
         arguments = self.optimizer.arguments
         if "inner_optimizer" in arguments:
-            arguments = Call.parse(arguments["inner_optimizer"]).arguments
+            try:
+                arguments = Call.parse(arguments["inner_optimizer"]).arguments
+            except ValueError:
+                return 1
         steps = arguments.get("gradient_accumulation_steps")
         return steps if isinstance(steps, int) and steps > 1 else 1  # the rest Keras refuses
 

@@ -23,6 +23,7 @@ from tensorboard.plugins.hparams import metadata as hparams
 from tests.config.test_search import SPACE
 from tests.conftest import SMALL, Outcome, draw_pictures
 from trainer import files
+from trainer import run as runs
 from trainer.commands.tune import _child, _trial, batch, search
 from trainer.config import tree
 from trainer.config.load import load, read
@@ -202,6 +203,11 @@ def test_tune_lr_says_when_nothing_can_be_suggested(
         "error: the loss diverged after 3 of 200 steps, at a learning rate of 1e-05: too few to read "
         "anything from; give more --steps\n",
     )
+    monkeypatch.setattr(finder, "measure", lambda *_: iter(()))
+    done = trainer("tune", "lr", small)
+    assert (done.code, done.err) == (
+        1, "error: 1000 batches made no update: are gradients never finite?\n"
+    )  # fmt: skip
     monkeypatch.setattr(finder, "measure", lambda *_: ((rate, 1.0) for rate in RATES))
     done = trainer("tune", "lr", small)
     assert (done.code, done.err) == (
@@ -407,6 +413,61 @@ def test_a_hopeless_trial_is_pruned(hunt: Path, tmp_path: Path) -> None:
     assert [(each.state, each.value) for each in found.trials()] == [
         ("complete", 0.9), ("pruned", 0.1), ("fail", None),
     ]  # fmt: skip
+
+
+def test_a_trial_may_be_pruned_at_nan(
+    hunt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = spec_of(hunt)
+    study.create(tmp_path / "search.db", spec, "max", {})
+    found = study.Study(tmp_path / "search.db", spec)
+    trial = found.next()
+    found.note(trial.number, epoch=None)
+    found.report(trial.number, math.nan, 1)
+    found.tell(trial.number, None, pruned=True)
+    search._say(spec, found.trials()[0])
+    assert capsys.readouterr().out == (
+        "trial 0: pruned: others were better by then, val_categorical_accuracy NaN\n"
+    )
+
+
+def test_another_sampler_goes_on_where_one_was_exhausted(hunt: Path, tmp_path: Path) -> None:
+    spec = spec_of(hunt)
+    forced = spec.model_copy(
+        update={
+            "space": {"data.batch_size": spec.space["data.batch_size"]},
+            "sampler": spec.sampler.parse("BruteForceSampler"),
+        }
+    )
+    study.create(tmp_path / "search.db", spec, "max", {})
+    found = study.Study(tmp_path / "search.db", forced)
+    while not found.exhausted:
+        found.tell(found.next().number, 1.0)
+    assert study.Study(tmp_path / "search.db", forced).exhausted
+    assert not study.Study(tmp_path / "search.db", spec).exhausted
+
+
+def test_a_search_stopped_while_its_database_is_made_has_not_begun(
+    hunt: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(file: Path, *_: Any) -> None:
+        file.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_child, "ask", lambda *_, **__: _child.Ended("max", 0, False, ""))
+    monkeypatch.setattr(study, "create", stopped)
+    assert trainer("tune", "search", hunt).code == 130
+    assert [path.name for path in Path("runs/hunt").iterdir()] == [".lock"]
+
+
+def test_the_best_config_is_found_where_runs_is_a_link(hunt: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk" / "a" / "b").mkdir(parents=True)
+    Path("runs").symlink_to(tmp_path / "disk" / "a" / "b")
+    spec = spec_of(hunt)
+    best = study.Trial(3, "complete", 0.5, {"data.batch_size": 8}, {})
+    place = runs.search(spec)
+    search._write_best(hunt, spec, place, best)
+    assert load(place.best).data.batch_size == 8
 
 
 def test_pruners_nest(hunt: Path) -> None:

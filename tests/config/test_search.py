@@ -79,6 +79,8 @@ def test_an_override_is_one_line_that_set_reads(value: Any, text: str) -> None:
          "search.yaml:10: pruner.MedianPruner.startup_trials: MedianPruner has no argument 'startup_trials'\n  did you mean 'n_startup_trials'?"),
         ("set: {training.epochs: 3}", "set: {data.batch_size: 3}",
          "search.yaml:1: data.batch_size stands in set and in space"),
+        ("data.batch_size: {", "training.optimizer: {",
+         "search.yaml:1: training.optimizer.Adam.learning_rate lies inside training.optimizer: of the two, only one can be tried"),
     ],
 )  # fmt: skip
 def test_mistakes(workplace: Path, old: str, new: str, message: str) -> None:

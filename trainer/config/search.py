@@ -1,5 +1,6 @@
 """A search: which values of a config `trainer tune search` tries, and how it chooses them."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, model_validator
@@ -81,6 +82,11 @@ class Search(Placed):
         for path in self.space:
             if path in self.set:
                 raise ValueError(f"{path} stands in set and in space")
+            for other in self.space:
+                if re.match(re.escape(other) + r"[.\[]", path):
+                    raise ValueError(
+                        f"{path} lies inside {other}: of the two, only one can be tried"
+                    )
         return self
 
     def overrides(self) -> list[str]:

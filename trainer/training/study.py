@@ -118,8 +118,8 @@ class Study:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the sampler has said that nothing is left to try."""
-        return bool(self.facts.get("exhausted"))
+        """Whether this sampler has said that nothing is left to try."""
+        return self.facts.get("exhausted") == self.spec.sampler.written()
 
     def trials(self) -> list[Trial]:
         """All, by number."""
@@ -168,7 +168,7 @@ class Study:
         except RuntimeError as error:  # after it has been kept: a sampler with a finite number
             if "stop" not in str(error):
                 raise
-            self._study.set_user_attr("exhausted", True)
+            self._study.set_user_attr("exhausted", self.spec.sampler.written())
 
     def importances(self) -> dict[str, float]:
         """The share of each path in what distinguishes good trials, by PED-ANOVA (Watanabe et al.

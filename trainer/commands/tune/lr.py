@@ -29,6 +29,8 @@ def run(config: Config, steps: int) -> None:
     terminal.say(f"devices  {hardware.described(job.strategy, config.training)}")
     terminal.say(f"network  {job.model.count_params():,} parameters")
     points, signal = _measured(config, job, steps)
+    if not points:
+        raise Failed(f"{finder.PATIENCE} batches made no update: are gradients never finite?")
     if not math.isfinite(points[0][1]):
         problem = (
             f"the loss is {points[0][1]} at the first step, at a learning rate of {finder.LOW:g}"
@@ -47,7 +49,7 @@ def run(config: Config, steps: int) -> None:
 
 
 def _measured(config: Config, job: Job, steps: int) -> tuple[list[tuple[float, float]], int]:
-    """(learning rate, loss) of each step, at least of one; the signal that stopped it, or 0."""
+    """(learning rate, loss) of each step; the signal that stopped it, or 0."""
     points: list[tuple[float, float]] = []
     faults = Faults({}, [])
     with (

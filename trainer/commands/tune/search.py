@@ -72,7 +72,8 @@ def _begun(
     mode = _child.ask("_trial", "prepare", {"search": str(path)}, locks=locks).answer
     if mode is None:
         raise Failed("the search could not be prepared; the reason stands above")
-    study.create(place.database, spec, mode, _essential(spec))
+    with files.replacing(place.database) as partial:
+        study.create(partial, spec, mode, _essential(spec))
     terminal.say(f"watch    tensorboard --logdir {place.folder}")
     return study.Study(place.database, spec)
 
@@ -139,7 +140,8 @@ def _say(spec: Search, trial: study.Trial) -> None:
         case "complete":
             said = f"{spec.monitor} {trial.value:.4g} after epoch {epoch}"
         case "pruned":
-            said = f"pruned: others were better by then, {spec.monitor} {trial.value:.4g}"
+            value = "NaN" if trial.value is None else f"{trial.value:.4g}"
+            said = f"pruned: others were better by then, {spec.monitor} {value}"
         case _:
             said = f"failed: {spec.monitor} was NaN in every epoch"
     terminal.say(f"trial {trial.number}: {said}")
@@ -194,7 +196,8 @@ def _shown(value: Any) -> Any:
 
 def _write_best(path: Path, spec: Search, place: runs.SearchFolder, best: study.Trial) -> None:
     """The user's config with the best values, without what `set` made of the trials."""
-    base = os.path.relpath(path.parent / spec.config, place.folder)
+    # Of the real folders: where runs/ is a link, `..` leaves what it points at.
+    base = os.path.relpath((path.parent / spec.config).resolve(), place.folder.resolve())
     texts = [override(name, value) for name, value in best.values.items()]
     values = tree.plain(tree.overrides(texts))
     head = f"# The best values of {spec.name}: trial {best.number}, {spec.monitor} {best.value:.4g}"

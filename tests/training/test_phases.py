@@ -9,6 +9,8 @@ import pytest
 import tensorflow as tf
 
 from tests.training import runs
+from trainer.commands import fit
+from trainer.config.load import load
 from trainer.config.training import Training
 from trainer.errors import UserError
 from trainer.training import freeze, loop, phases
@@ -207,6 +209,18 @@ def test_mistakes_in_the_config_are_explained(
 ) -> None:
     done = trainer("check", small, "--set", setting)
     assert (done.code, done.err) == (2, f"error: {message}")
+
+
+def test_a_watcher_stops_all_phases(small: Path) -> None:
+    """As a search does with a trial that is not worth going on with."""
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.model.stop_training = True
+
+    given = ["training.epochs=null", "training.phases=[{epochs: 2}, {epochs: 2, frozen: [conv*]}]"]
+    run = fit.run(load(small, given), watchers=[Stop()], evaluation=False)
+    assert len(run.history.read_text().splitlines()) == 2  # the head and one epoch
 
 
 def test_a_plateau_and_a_warmup_do_not_go_together(small: Path, trainer: Any) -> None:

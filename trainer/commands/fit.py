@@ -29,7 +29,8 @@ def run(
     """Trains in a new run, or goes on with the last one of this name, if there is one.
 
     Args:
-        watchers: callbacks besides those of the config; they come after the checkpoint.
+        watchers: callbacks besides those of the config; they come after the checkpoint, and one
+            that stops the training stops all phases.
         evaluation: whether to end with the test split.
     """
     this = runs.resumable(config) if resume else None  # before anything is drawn
@@ -158,7 +159,8 @@ def _train_phases(
             first_step=state.step,
             callbacks=callbacks,
         )
-        if keeper.state.ended:  # within an epoch: something is wrong
+        watched = job.model.stop_training and not keeper.state.stopped  # by one after the keeper
+        if keeper.state.ended or watched:  # within an epoch: something is wrong
             return
 
 

@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 
 from tests.training import runs
-from trainer.training import loop
+from trainer.config.training import Training
+from trainer.training import loop, objective
 
 
 def single() -> tf.distribute.Strategy:
@@ -101,3 +102,15 @@ def test_two_processes_train_the_same_network_to_the_bit() -> None:
     }
     assert len(digests) == 1
     assert len(digests.pop()) == 65
+
+
+def test_metrics_take_the_larger_share_of_a_mixed_picture_for_its_label() -> None:
+    model = runs.network()
+    spec = Training.model_validate({**runs.SPEC, "metrics": ["BinaryAccuracy"]})
+    images, labels = runs.arrays(8)
+    scores = np.asarray(model(images.astype(np.float32)))
+    aims = objective.build(spec, model, {}, single())
+    mixed = 0.7 * labels + 0.3 * labels[::-1]
+    batch = (tf.constant(images), tf.constant(mixed, tf.float32), tf.ones(8))
+    logs = loop.train_step(model, aims, single())(batch)
+    assert float(logs["binary_accuracy"]) == pytest.approx(((scores > 0.5) == labels).mean())

@@ -377,8 +377,15 @@ def test_xla_on_several_replicas_is_refused() -> None:
         ({"optimizer": {"SGD": {"gradient_accumulation_steps": 1}}},
          "training.optimizer.SGD: refused by keras.optimizers: `gradient_accumulation_steps` must "
          "be an integer >= 2. Received: gradient_accumulation_steps=1"),
+        ({"optimizer": {"SGD": {"gradient_accumulation_steps": 4.0}}},
+         "training.optimizer.SGD: gradient_accumulation_steps is no whole number in the config\n"
+         "  write one, as in gradient_accumulation_steps: 4"),
+        ({"optimizer": recipes.scaled(2.0, 2, gradient_accumulation_steps="$steps_per_epoch")},
+         "training.optimizer.LossScaleOptimizer: gradient_accumulation_steps is no whole number in "
+         "the config\n  write one, as in gradient_accumulation_steps: 4"),
     ],
-    ids=["no such weight", "no pattern", "no decay", "no such layer", "no update", "Keras's own"],
+    ids=["no such weight", "no pattern", "no decay", "no such layer", "no update", "Keras's own",
+         "no whole number", "computed"],
 )  # fmt: skip
 def test_mistakes(recipe: dict[str, Any], message: str) -> None:
     keras.utils.clear_session()

@@ -147,6 +147,10 @@ def _scale_rates(optimizer: Any, rates: Sequence[tuple[Any, float]]) -> None:
 
 
 def _taken(optimizer: Any, spec: Training) -> Taken:
+    if (optimizer.gradient_accumulation_steps or 1) != spec.accumulated():  # 4.0, or computed
+        where = f"training.optimizer.{spec.optimizer.name}"
+        problem = "gradient_accumulation_steps is no whole number in the config"
+        raise UserError(where, problem, "write one, as in gradient_accumulation_steps: 4")
     momentum = optimizer.ema_momentum if optimizer.use_ema else None
     overwrite = optimizer.ema_overwrite_frequency if optimizer.use_ema else None
     optimizer.use_ema, optimizer.ema_overwrite_frequency = False, None

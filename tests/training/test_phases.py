@@ -84,6 +84,38 @@ def test_only_what_is_not_frozen_moves(recipe: dict[str, Any], expected: set[str
     assert moved(**recipe) == expected
 
 
+def test_what_own_code_has_frozen_stays_so_in_every_phase() -> None:
+    """A layer inside another one, and a weight."""
+    keras.utils.clear_session()
+    inside = keras.Input((5,))
+    base = keras.Model(inside, keras.layers.Dense(4, name="base")(inside))
+    base.trainable = False
+
+    class Around(keras.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__(name="around")
+            self.base, self.extra = base, keras.layers.Dense(4, name="extra")
+
+        def build(self, shape: Any) -> None:
+            self.extra.build((None, 4))
+            self.built = True
+
+        def call(self, tensor: Any) -> Any:
+            return self.extra(self.base(tensor))
+
+    inputs, head = keras.Input((5,)), keras.layers.Dense(3, name="head")
+    model = keras.Model(inputs, head(Around()(inputs)))
+    head.bias.trainable = False
+    free = {each.path for each in model.trainable_variables}
+    assert free == {"around/extra/kernel", "around/extra/bias", "head/kernel"}
+    spec = Training.model_validate({"phases": [{"epochs": 1, "frozen": ["around"]}, {"epochs": 1}]})
+    own, found = freeze.flags(model), []
+    for stage in spec.stages():
+        freeze.apply(model, stage, own)
+        found.append({each.path for each in model.trainable_variables})
+    assert found == [{"head/kernel"}, free]
+
+
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
@@ -223,10 +255,21 @@ def test_a_watcher_stops_all_phases(small: Path) -> None:
     assert len(run.history.read_text().splitlines()) == 2  # the head and one epoch
 
 
-def test_a_plateau_and_a_warmup_do_not_go_together(small: Path, trainer: Any) -> None:
+def test_a_plateau_and_a_schedule_do_not_go_together(small: Path, trainer: Any) -> None:
     options = ["--set", "training.callbacks=[ReduceLROnPlateau]"]
     assert trainer("check", small, *options).code == 0
-    done = trainer("check", small, *options, "--set", "training.warmup.steps=3")
+    cosine = {"CosineDecay": {"initial_learning_rate": 0.1, "decay_steps": 9}}
+    two = "training.phases=[{epochs: 1, learning_rate: 0.1}, {epochs: 1}]"
+    phases = ["training.epochs=null", two]
+    for settings in (
+        ["training.warmup.steps=3"],
+        [*phases, f"training.optimizer={{SGD: {{learning_rate: {cosine}}}}}"],  # in the second one
+    ):
+        more = [part for each in settings for part in ("--set", each)]
+        demand_refused(trainer("check", small, *options, *more))
+
+
+def demand_refused(done: Any) -> None:
     assert (done.code, done.err) == (
         2,
         "error: --set training.callbacks=[ReduceLROnPlateau]: "

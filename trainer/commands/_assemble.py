@@ -73,7 +73,7 @@ def assemble(config: Config, run: runs.Run | None = None, phase: int = 0) -> Job
         objects.make(call, "keras.callbacks", f"training.callbacks[{index}]", values)
         for index, call in enumerate(training.callbacks)
     ]
-    _demand_callbacks(config, callbacks, aims)
+    _demand_callbacks(config, callbacks, aims, plan)
     return Job(classes, sides, left_out, strategy, model, aims, callbacks, steps, plan)
 
 
@@ -95,7 +95,9 @@ def _sides(config: Config, run: runs.Run | None) -> tuple[split.Sides, dict[str,
     return gathered.sides, gathered.left_out()
 
 
-def _demand_callbacks(config: Config, callbacks: list[Any], aims: objective.Objective) -> None:
+def _demand_callbacks(
+    config: Config, callbacks: list[Any], aims: objective.Objective, plan: phases.Plan
+) -> None:
     """Raises UserError for a callback that would fail or mislead only after hours, and gives those
     of mode `auto` the direction of the metric they monitor.
 
@@ -110,7 +112,7 @@ def _demand_callbacks(config: Config, callbacks: list[Any], aims: objective.Obje
         if call.name in NOT_HERE:
             raise UserError(where, *NOT_HERE[call.name])
         plateau = isinstance(callback, keras.callbacks.ReduceLROnPlateau)
-        if plateau and phases.scheduled(config.training, aims):
+        if plateau and plan.scheduled():
             problem = "the learning rate follows a schedule, so nothing else can change it"
             hint = "give the optimizer a number as its learning_rate, and no warmup"
             raise UserError(where, problem, hint)

@@ -29,8 +29,9 @@ def leaves(model: keras.Model, around: tuple[str, ...] = ()) -> Iterator[Leaf]:
 
 
 def flags(model: keras.Model) -> tuple[bool, ...]:
-    """Of each leaf, whether it trains by itself: `trainable: false` of the config stays."""
-    return tuple(leaf.layer.trainable for leaf in leaves(model))
+    """Of all that can be frozen by itself, whether it trains: what the config or the user's own
+    code has frozen stays so."""
+    return tuple(each.trainable for leaf in leaves(model) for each in _switches(leaf))
 
 
 def apply(
@@ -39,15 +40,16 @@ def apply(
     """Sets what trains in a stage.
 
     Args:
-        own: the flags that the network was built with.
+        own: the `flags` that the network was built with.
         backbone: the names of the layers that `frozen: backbone` means.
 
     Raises: UserError for names that there are not, and if nothing is left to train.
     """
     found = list(leaves(model))
     still = _frozen(found, stage, backbone)
-    for number, (leaf, trains) in enumerate(zip(found, own, strict=True)):
-        leaf.layer.trainable = trains and number not in still
+    switches = ((number, each) for number, leaf in enumerate(found) for each in _switches(leaf))
+    for (number, each), trains in zip(switches, own, strict=True):
+        each.trainable = trains and number not in still
     for layer in _normalizations(found):
         if stage.batch_norm == "frozen":
             layer.trainable = False
@@ -82,6 +84,11 @@ def described(model: keras.Model) -> str:
     training = [layer for layer in layers if layer.trainable_variables]
     parameters = sum(math.prod(variable.shape) for variable in model.trainable_variables)
     return f"{len(training)} of {len(layers)} layers train, {parameters:,} parameters"
+
+
+def _switches(leaf: Leaf) -> list[Any]:
+    """The layer, those inside it and their weights, each after what would set it too."""
+    return [*leaf.layer._flatten_layers(), *leaf.layer.variables]
 
 
 def _frozen(found: Sequence[Leaf], stage: Stage, backbone: Sequence[str]) -> set[int]:

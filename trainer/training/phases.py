@@ -21,7 +21,7 @@ class Plan(NamedTuple):
     model: keras.Model
     strategy: tf.distribute.Strategy
     backbone: Sequence[str]  # the names of the layers that `frozen: backbone` means
-    own: Sequence[bool]  # of each leaf, whether it trains by itself: see freeze.flags
+    own: Sequence[bool]  # what trains by itself: see freeze.flags
     classes: int  # how many
     steps: int  # batches per epoch
 
@@ -59,6 +59,15 @@ class Plan(NamedTuple):
         values = self.values(stage.epochs)
         return objective.enter(aims, self.spec, stage, self.model, values, self.strategy)
 
+    def scheduled(self) -> bool:
+        """Whether in any phase the learning rate is not a plain number."""
+        return any(
+            optimizers.has_schedule(
+                optimizers.make(self.spec, stage, self.model, self.values(stage.epochs))[0]
+            )
+            for stage in self.spec.stages()
+        )
+
     def _demand_updates(self, stage: Stage) -> None:
         batches, given = self.spec.accumulated(), self.steps * stage.epochs
         if given < batches:
@@ -67,11 +76,3 @@ class Plan(NamedTuple):
                 f"gradients of {batches} batches make an update, but {stage.where} has {given}",
                 "train for more epochs, or accumulate fewer",
             )
-
-
-def scheduled(spec: Training, aims: objective.Objective) -> bool:
-    """Whether in any phase the learning rate is not a plain number."""
-    return optimizers.has_schedule(aims.optimizer) or any(
-        stage.warmup or not isinstance(stage.learning_rate, int | float | None)
-        for stage in spec.stages()
-    )

@@ -119,6 +119,39 @@ def test_accumulated_batches_equal_a_large_one() -> None:
     assert apart(few[:weights], large[:weights]) <= 1e-5
 
 
+class Rows(keras.layers.Layer):
+    """Adds rows of a table, one of them twice: by looking them up, or by a product."""
+
+    def __init__(self, look_up: bool) -> None:
+        super().__init__()
+        self.look_up = look_up
+
+    def build(self, shape: Any) -> None:
+        self.table = self.add_weight(shape=(2, 4), initializer="ones", name="table")
+
+    def call(self, tensor: Any) -> Any:
+        rows = keras.ops.convert_to_tensor([0, 0, 1])
+        if self.look_up:
+            return tensor + keras.ops.take(self.table, rows, axis=0)
+        return tensor + keras.ops.one_hot(rows, 2) @ self.table
+
+
+@pytest.mark.parametrize("options", [{"SGD": {"clipnorm": 0.01}}, {"Adam": {}}], ids=str)
+def test_gradients_of_rows_are_summed_before_they_are_squared(options: dict[str, Any]) -> None:
+    found = []
+    for look_up in (True, False):
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(5)
+        inputs = keras.Input(runs.SHAPE)
+        tensor = keras.layers.Rescaling(1 / 255)(keras.layers.Flatten()(inputs))
+        tensor = keras.layers.Reshape((1, 4))(keras.layers.Dense(4)(tensor))
+        tensor = keras.layers.Flatten()(Rows(look_up)(tensor))
+        model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(tensor))
+        train({"optimizer": options}, single(), model=model, steps=2)
+        found.append(model.get_weights())
+    assert max(map(apart, *found)) <= 1e-6
+
+
 # --- averages -----------------------------------------------------------------------------------
 
 

@@ -256,9 +256,13 @@ def _gradients(loss: tf.Tensor, variables: list[keras.Variable]) -> list[tf.Tens
 
 
 def _on_device_of(variable: tf.Variable, gradient: tf.Tensor | None) -> tf.Tensor | None:
-    """MirroredStrategy over a single device asks each gradient for the device it is on."""
+    """MirroredStrategy over a single device asks each gradient for the device it is on.
+
+    Dense: that of an embedding may have several rows for one of the variable's, more so on several
+    replicas, and whoever squares them before they are summed, as clipping and Adam do, is wrong.
+    """
     with tf.device(variable.device):
-        return gradient if gradient is None else tf.identity(gradient)
+        return gradient if gradient is None else tf.identity(tf.convert_to_tensor(gradient))
 
 
 def _test_step(

@@ -135,6 +135,7 @@ training:
     - planned_ends.EndAt
     - EarlyStopping: {patience: 1, min_delta: 99, restore_best_weights: true}
     - ModelCheckpoint: {filepath: own.keras, save_best_only: true}
+    - CSVLogger: {filename: log.csv}
 """
 
 
@@ -387,7 +388,15 @@ def whole_phases(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "phase    1 of 2: 2 of 3 layers train, 1,211 parameters",
         "phase    2 of 2: 2 of 3 layers train, 1,311 parameters",
     ]
+    assert logged(folder) == ["0", "1", "2", "3"]
     return folder
+
+
+def logged(folder: Path = Path()) -> list[str]:
+    """The epochs in the log of CSVLogger."""
+    head, *rows = (folder / "log.csv").read_text().splitlines()
+    assert head.startswith("epoch,")
+    return [row.partition(",")[0] for row in rows]
 
 
 def test_a_training_in_phases_stopped_again_and_again(
@@ -405,6 +414,7 @@ def test_a_training_in_phases_stopped_again_and_again(
     done = trainer("fit", "phases.yaml", "--resume")
     assert done.code == 0, done.err
     assert_same(whole_phases)
+    assert logged() == logged(whole_phases)
 
 
 def test_the_last_phase_may_become_longer(

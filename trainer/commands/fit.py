@@ -81,15 +81,20 @@ def _created(config: Config, job: Job, resume: bool) -> runs.Run:
 
 def _go_on(config: Config, job: Job, this: runs.Run, state: checkpoint.State) -> None:
     """The run's files become those of the config given now, as far as the state has come."""
-    for callback in job.callbacks:
-        if isinstance(callback, keras.callbacks.CSVLogger):
-            callback.append = True
+    _append(job.callbacks)
     if not _resume.finished(config, state):
         this.metrics.unlink(missing_ok=True)  # of an earlier end
     runs.write_config(this, config)
     # The last epoch may be in the checkpoint alone, or no longer in it.
     if state.history or this.history.exists():
         _write_logs(job, this, state)
+
+
+def _append(callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """What was logged before stays, though another training begins."""
+    for callback in callbacks:
+        if isinstance(callback, keras.callbacks.CSVLogger):
+            callback.append = True
 
 
 def _train(
@@ -142,6 +147,7 @@ def _train_phases(
         if phase > keeper.state.phase:
             aims = job.plan.enter(aims, phase)
             keeper.enter(phase, aims.variables)
+            _append(job.callbacks)
         if len(stages) > 1 or stages[phase].frozen != "none":
             what = freeze.described(job.model)
             terminal.say(f"phase    {phase + 1} of {len(stages)}: {what}")

@@ -119,8 +119,8 @@ class Split(Section):
 class Mix(Section):
     """Pictures of a batch mixed with each other, labels too: a batch draws one of the ways."""
 
-    mixup: float | None = Field(default=None, gt=0)  # alpha of Beta(alpha, alpha), small: little
-    cutmix: float | None = Field(default=None, gt=0)
+    mixup: float | None = Field(default=None, gt=0, le=1e6)  # alpha of Beta(alpha, alpha)
+    cutmix: float | None = Field(default=None, gt=0, le=1e6)
     p: float = Field(default=1.0, gt=0, le=1)  # how often a batch is mixed at all
 
     @model_validator(mode="after")

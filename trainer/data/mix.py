@@ -21,10 +21,9 @@ Way = Callable[[np.ndarray, np.ndarray, float, np.random.Generator], float]
 def mix(batch: Batch, spec: Mix, seed: int, step: int) -> None:
     """Mixes each picture of a batch with another one of it, in place, labels and weights included.
 
-    A share λ of its own is drawn from Beta(α, α) for the whole batch. The loss of a mixed row is
-    that of both its pictures by their shares, class weights too: labels become
-    (λ w_a y_a + (1-λ) w_b y_b) / w and the weight w = λ w_a + (1-λ) w_b, as crossentropy is linear
-    in the labels.
+    A share λ of its own is drawn from Beta(α, α) for the whole batch. Labels become
+    (λ w_a y_a + (1-λ) w_b y_b) / w and the weight w = λ w_a + (1-λ) w_b; so a loss that is linear
+    in the labels, as crossentropy is, is that of both pictures by their shares, class weights too.
     """
     generator = stream.of_batch(seed, step)
     if generator.random() >= spec.p:

@@ -78,7 +78,7 @@ MOVING2 = {"block2_bn/moving_mean", "block2_bn/moving_variance"}
         ({"frozen": ["one"], "batch_norm": "update"},
          MOVING1 | BLOCK2 | NORM2 | MOVING2 | HEAD),
     ],
-    ids=str,
+    ids=lambda each: str(each) if isinstance(each, dict) else "",
 )  # fmt: skip
 def test_only_what_is_not_frozen_moves(recipe: dict[str, Any], expected: set[str]) -> None:
     assert moved(**recipe) == expected

@@ -118,3 +118,14 @@ def test_two_replicas_synchronised(small: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "(2 replicas)" in done.stdout
     assert "30,240 multiply-adds (MACs) per picture\n" in done.stdout
+
+
+def test_it_says_what_trains_in_each_phase(small: Path, trainer: Trainer) -> None:
+    phases = "training.phases=[{epochs: 1, frozen: [conv2d]}, {epochs: 3}]"
+    done = trainer("check", small, "--set", "training.epochs=null", "--set", phases)
+    assert done.code == 0, done.err
+    assert (
+        "plan     4 epochs of 3 steps of 5 pictures\n"
+        "phase    1 of 2: 1 epoch, 1 of 2 layers train, 3,027 parameters\n"
+        "phase    2 of 2: 3 epochs, 2 of 2 layers train, 3,139 parameters\n"
+    ) in done.out

@@ -61,6 +61,10 @@ def test_a_run_keeps_it_and_does_without_the_original(
     assert (done.code, done.err) == (0, "")
     assert json.loads(Path("runs/small/latest/metrics.json").read_text()) == before
     assert trainer("export", small).code == 0
+    forget(package)
+    done = trainer("fit", small, "--resume", "--set", "training.epochs=2")
+    assert (done.code, done.err) == (0, "")
+    assert "resumed  after epoch 1" in done.out
 
 
 def test_code_that_has_changed_is_told_of(small: Path, package: Path, trainer: Trainer) -> None:

@@ -212,8 +212,9 @@ def test_tune_lr_says_when_nothing_can_be_suggested(
     done = trainer("tune", "lr", small)
     assert (done.code, done.err) == (
         1,
-        "error: the loss never fell, so no learning rate can be suggested: does the network learn at "
-        "all? trainer fit shows it; more --steps than 200 make the curve less noisy\n",
+        "error: the loss never fell by more than its own noise, so no learning rate can be suggested: "
+        "more --steps than 200 make the curve clearer, trainer fit shows whether the network learns "
+        "at all\n",
     )
 
 
@@ -591,7 +592,7 @@ def test_a_child_holds_the_lock_longer_than_its_parent(hunt: Path, trainer: Trai
 def test_a_killed_search_goes_on(searched: tuple[Path, str, str]) -> None:
     folder, out, err = searched
     assert "trial 0 (1 of 3)" in err, err
-    assert "runs/hunt, 1 trials are finished" in out, out + err
+    assert "runs/hunt, 1 of 3 trials are finished" in out, out + err
     assert "trial 1 (2 of 3), which was interrupted" in out
     assert "resumed  " in out
     assert "trial 2 (3 of 3)" in out
@@ -616,7 +617,8 @@ def test_the_best_values_are_a_config(
     best = max(trials, key=lambda trial: (trial.value, -trial.number))
     given = load(Path("runs/hunt/best.yaml"))
     overrides = [f"{path}={tree.line(value)}" for path, value in best.values.items()]
-    assert given.model_dump() == load(Path("small.yaml"), overrides).model_dump()
+    judged = [f"training.best.monitor={spec.monitor}"]  # as the search did
+    assert given.model_dump() == load(Path("small.yaml"), overrides + judged).model_dump()
     assert given.training.epochs == 2  # not what `set` says
     assert all(f"--set {text}" in out.replace("'", "") for text in overrides)
     trained = load(Path(best.facts["run"]) / "config.yaml")
@@ -675,7 +677,7 @@ def test_another_search_of_the_name_is_refused(
     text = Path("search.yaml").read_text()
     Path("other.yaml").write_text(text.replace("[4, 8]", "[4]"))
     done = trainer("tune", "search", "other.yaml")
-    hint = "  give the search another name, or remove runs/hunt\n"
+    hint = "  write it as it was, or give the search another name\n"
     assert (done.code, done.err) == (
         2,
         f"error: other.yaml:6: space: differs from the search to go on with, runs/hunt\n{hint}",
@@ -696,7 +698,7 @@ def test_a_finished_search_shows_its_results_again(
     monkeypatch.chdir(searched[0])
     done = trainer("tune", "search", "search.yaml")
     assert done.code == 0, done.err
-    assert done.out.startswith("search   runs/hunt, 3 trials are finished\n\nbest of 3 trials")
+    assert done.out.startswith("search   runs/hunt, 3 of 3 trials are finished\n\nbest of 3 trials")
 
 
 @pytest.mark.slow
@@ -715,7 +717,7 @@ def test_ctrl_c_ends_a_search_after_the_step(
     assert life.returncode == 130, out + err
     assert "stopping after this step" in out
     assert err.endswith(
-        "error: stopped after 0 trials; trial 0 is kept and goes on with the same command\n"
+        "error: stopped after 0 of 4 trials; trial 0 is kept and goes on with the same command\n"
     )
     assert list(Path().glob("runs/hunt/trial_000/*/checkpoints/last.keras"))
 

@@ -4,7 +4,7 @@ Imports stand inside the functions: `trainer --help` must not wait for TensorFlo
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,7 +74,7 @@ def fit(
     ] = False,
 ) -> None:
     """Train, keep the best epoch, evaluate it on the test split."""
-    with _reported(), _loaded(config, overrides) as settings:
+    with _reported(), _loaded(config, overrides, resume) as settings:
         from trainer.commands import fit as verb
 
         verb.run(settings, resume)
@@ -270,11 +270,20 @@ def _main(
 
 
 @contextmanager
-def _loaded(path: Path, overrides: list[str]) -> Iterator["Config"]:
-    """The config; mistakes that show later get their line in it too."""
+def _loaded(path: Path, overrides: list[str], resume: bool = False) -> Iterator["Config"]:
+    """The config; mistakes that show later get their line in it too.
+
+    Args:
+        resume: whether code of the user's own may be what the latest run has kept of it.
+    """
     from trainer.config.load import load, located
 
     _import_libraries()
+    if resume:
+        from trainer.commands import _custom
+
+        with suppress(UserError, ExceptionGroup):  # all mistakes together, below
+            _custom.reach(load(path, overrides))
     from trainer.objects import mistakes
 
     settings = load(path, overrides, mistakes)

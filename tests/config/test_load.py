@@ -100,6 +100,7 @@ def test_all_mistakes_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
         ("data.source={path: x}", None),
         ("data.source=folder", "data.source: expected a mapping of `key: value`, received the text 'folder'"),
         ("data.source.kind=rendered_hands", None),
+        ("training.batch_size=4", "training.batch_size: unknown key 'batch_size'\n  it belongs to data: data.batch_size"),
         ("data.source.pth=x", "data.source.pth: unknown key 'pth'\n  did you mean 'path'?"),
         ("model.layers=[]", "model.layers: expected a list of 1, received a list of 0"),
         ("model.layers[1]=[3]", "model.layers[1]: expected a name or `Name: {argument: value}`, received a list of 1"),

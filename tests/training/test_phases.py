@@ -212,6 +212,9 @@ def test_frozen_layers_repeat_to_the_bit() -> None:
         ("training.warmup={epochs: 1, steps: 2}",
          "--set training.warmup={epochs: 1, steps: 2}: training.warmup: "
          "expected either `epochs` or `steps`, received both\n"),
+        ("training.warmup.epochs=9",
+         "--set training.warmup.epochs=9: training.warmup: "
+         "27 updates of warmup, but there are only 6\n  write a shorter one\n"),
         ("training.frozen=bone",
          "--set training.frozen=bone: training.frozen: expected 'none' or 'backbone', or a mapping "
          "of `key: value`, or a list, received the text 'bone'\n"),

@@ -15,6 +15,13 @@ def modules(config: Config) -> dict[str, Path]:
     return {name: file for name, file in found.items() if name.split(".")[0] != "trainer"}
 
 
+def reach(config: Config) -> None:
+    """What the run to resume kept is found where the user's own modules are gone."""
+    run = runs.resumable(config)
+    if run:
+        objects.look_in(run.custom)
+
+
 def bring(config: Config, run: runs.Run) -> None:
     """Takes what the run kept for modules that are gone, and warns of those that have changed.
 

@@ -36,6 +36,8 @@ def run(config: Config) -> None:
         f"{training.all_epochs()} epochs of {job.steps} steps of {config.data.batch_size} pictures"
     )
     terminal.say(f"plan     {plan}")
+    for number, what in enumerate(job.plan.described(), 1):
+        terminal.say(f"phase    {number} of {len(training.phases)}: {what}")
     terminal.say(f"loss     {loss:.4f} on the first batch, before training")
     terminal.say(f"drawn    {drawn}")
     terminal.say("all is well; train it with trainer fit")

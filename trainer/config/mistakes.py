@@ -52,10 +52,10 @@ def humane(detail: ErrorDetails, section: type[Section], value: Any) -> UserErro
     if kind == "missing":
         return UserError(where, f"the key '{last}' is missing", f"add `{last}:`")
     if kind == "extra_forbidden":
-        known = _known_keys(section, keys[:-1])
-        return UserError(
-            join(where, str(last)), f"unknown key '{last}'", suggestion(str(last), known)
+        hint = _elsewhere(section, str(last)) or suggestion(
+            str(last), _known_keys(section, keys[:-1])
         )
+        return UserError(join(where, str(last)), f"unknown key '{last}'", hint)
     if kind == "union_tag_not_found":
         tags = sorted(tag for each in _members(section, keys) for tag in _tags(each))
         kinds = " or ".join(filter(None, (", ".join(tags[:-1]), tags[-1])))
@@ -103,6 +103,16 @@ def merged(errors: Sequence[UserError]) -> list[UserError]:
 def _known_keys(section: type[Section], loc: Sequence[int | str]) -> set[str]:
     """The keys of the section at pydantic's location."""
     return {key for each in _members(section, loc) for key in each.model_fields}
+
+
+def _elsewhere(section: type[Section], key: str) -> str:
+    """Where a key of this name belongs, if just one part of the section has it."""
+    parts = [
+        name
+        for name, field in section.model_fields.items()
+        if any(key in each.model_fields for each in _sections(field.annotation))
+    ]
+    return f"it belongs to {parts[0]}: {join(parts[0], key)}" if len(parts) == 1 else ""
 
 
 def _members(section: type[Section], loc: Sequence[int | str]) -> list[type[Section]]:

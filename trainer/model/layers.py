@@ -99,7 +99,8 @@ def _called(
         output = layer(*tensors) if singly or not listed else layer(list(tensors))
     except Exception as error:  # a layer may raise whatever it likes
         problem = f"does not fit its {fit}: {first_sentences(error)}"
-        raise UserError(where, subject + problem) from None
+        used = f"the block is used at {placed.use}" if placed.use != placed.where else ""
+        raise UserError(where, subject + problem, used) from None
     if not isinstance(output, keras.KerasTensor):
         count = sum(each is not None for each in keras.tree.flatten(output))
         problem = f"gives {count} outputs, but the next layer takes one"

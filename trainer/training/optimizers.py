@@ -83,6 +83,9 @@ def _set_rate(optimizer: Any, stage: Stage, values: Mapping[str, int]) -> None:
         optimizer.learning_rate = rate
     if warmup:
         steps = warmup.steps or round((warmup.epochs or 0) * values["$steps_per_epoch"])
+        if steps > values["$total_steps"]:
+            problem = f"{steps} updates of warmup, but there are only {values['$total_steps']}"
+            raise UserError(f"{stage.where}.warmup", problem, "write a shorter one")
         full = optimizer._learning_rate
         if not has_schedule(optimizer):
             full = float(keras.ops.convert_to_numpy(full))

@@ -68,6 +68,15 @@ class Plan(NamedTuple):
             for stage in self.spec.stages()
         )
 
+    def described(self) -> list[str]:
+        """What trains in each phase, if there are phases. The first one's flags stay set."""
+        said = []
+        for stage in reversed(self.spec.stages() if self.spec.phases else ()):
+            freeze.apply(self.model, stage, self.own, self.backbone)
+            epochs = f"{stage.epochs} epoch{'s' * (stage.epochs > 1)}"
+            said.append(f"{epochs}, {freeze.described(self.model)}")
+        return said[::-1]
+
     def _demand_updates(self, stage: Stage) -> None:
         batches, given = self.spec.accumulated(), self.steps * stage.epochs
         if given < batches:

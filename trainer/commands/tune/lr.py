@@ -95,8 +95,9 @@ def _nothing(points: list[tuple[float, float]], steps: int) -> str:
             f"{points[-1][0]:.2g}: too few to read anything from; give more --steps"
         )
     return (
-        "the loss never fell, so no learning rate can be suggested: does the network learn at all? "
-        f"trainer fit shows it; more --steps than {steps} make the curve less noisy"
+        "the loss never fell by more than its own noise, so no learning rate can be suggested: "
+        f"more --steps than {steps} make the curve clearer, trainer fit shows whether the network "
+        "learns at all"
     )
 
 

@@ -37,7 +37,8 @@ def run(path: Path, spec: Search) -> None:
             while found.finished() < spec.trials and not found.exhausted and _hope(found):
                 _try(spec, found, found.next(), locks)
     if found.exhausted:
-        terminal.say(f"stopped  after {found.finished()} trials: nothing else is left to try")
+        count = f"{found.finished()} of {spec.trials} trials"
+        terminal.say(f"stopped  after {count}: nothing else is left to try")
     _conclude(path, spec, place, found)
 
 
@@ -66,7 +67,9 @@ def _begun(
     if place.database.is_file():
         found = study.Study(place.database, spec)
         _demand_same(path, spec, place, found)
-        terminal.say(f"search   {place.folder}, {found.finished()} trials are finished")
+        terminal.say(
+            f"search   {place.folder}, {found.finished()} of {spec.trials} trials are finished"
+        )
         return found
     terminal.say(f"search   {place.folder}")
     mode = _child.ask("_trial", "prepare", {"search": str(path)}, locks=locks).answer
@@ -84,11 +87,11 @@ def _essential(spec: Search) -> dict[str, Any]:
 
 
 def _demand_same(path: Path, spec: Search, place: runs.SearchFolder, found: study.Study) -> None:
-    another = f"give the search another name, or remove {place.folder}"
+    another = "write it as it was, or give the search another name"
     mistakes = [
-        UserError(key, f"differs from the search to go on with, {place.folder}", another)
+        UserError(where, f"differs from the search to go on with, {place.folder}", another)
         for key, value in _essential(spec).items()
-        if found.facts[key] != value
+        for where in _changed(key, found.facts[key], value)
     ]
     config = load(path.parent / spec.config, spec.overrides())
     if not mistakes and dump(config) != place.base.read_text():
@@ -96,6 +99,15 @@ def _demand_same(path: Path, spec: Search, place: runs.SearchFolder, found: stud
         mistakes.append(UserError("config", problem, another))
     if mistakes:
         raise ExceptionGroup("another search", mistakes)
+
+
+def _changed(where: str, one: Any, other: Any) -> Iterator[str]:
+    """The keys below this one that differ, or it itself."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = [key for key in {**other, **one} if one.get(key) != other.get(key)]
+        yield from (f"{where}.{key}" for key in keys)
+    elif one != other:
+        yield where
 
 
 def _try(spec: Search, found: study.Study, trial: study.Trial, locks: tuple[int, ...]) -> None:
@@ -112,7 +124,9 @@ def _try(spec: Search, found: study.Study, trial: study.Trial, locks: tuple[int,
         ended = _child.ask("_trial", "train", request, locks=locks)
     except Interrupted as end:
         going = f"trial {trial.number} is kept and goes on with the same command"
-        raise Interrupted(f"stopped after {found.finished()} trials; {going}", end.code) from None
+        raise Interrupted(
+            f"stopped after {found.finished()} of {spec.trials} trials; {going}", end.code
+        ) from None
     except ExceptionGroup as mistakes:
         return _failed(found, trial, str(next(leaves(mistakes))))
     if ended.answer:
@@ -198,7 +212,8 @@ def _write_best(path: Path, spec: Search, place: runs.SearchFolder, best: study.
     """The user's config with the best values, without what `set` made of the trials."""
     # Of the real folders: where runs/ is a link, `..` leaves what it points at.
     base = os.path.relpath((path.parent / spec.config).resolve(), place.folder.resolve())
-    texts = [override(name, value) for name, value in best.values.items()]
+    wanted = {"training.best.monitor": spec.monitor, **best.values}  # what they are the best by
+    texts = [override(name, value) for name, value in wanted.items()]
     values = tree.plain(tree.overrides(texts))
     head = f"# The best values of {spec.name}: trial {best.number}, {spec.monitor} {best.value:.4g}"
     files.write_text(place.best, f"{head}\n{tree.dump({'extends': base, **values})}")

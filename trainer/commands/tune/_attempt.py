@@ -1,7 +1,6 @@
 """What `tune batch` does in a process of its own: a few training steps at one batch size."""
 
 import resource
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -79,8 +78,11 @@ def _peak() -> int:
     if gpus:
         infos = (tf.config.experimental.get_memory_info(gpu.name[-5:]) for gpu in gpus)
         return sum(info["peak"] for info in infos)
-    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kib if sys.platform == "darwin" else kib * 1024  # it says bytes on macOS
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage begins with what the parent had when it started this process
+        [line] = [each for each in status.read_text().split("\n") if each.startswith("VmHWM:")]
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
 
 
 def _wait(logs: loop.Logs) -> None:

@@ -300,8 +300,8 @@ def test_warmup_rises_to_the_rate_and_is_written_and_read() -> None:
 
 
 def test_warmup_counts_updates_and_is_logged() -> None:
-    recipe = {"optimizer": sgd(gradient_accumulation_steps=2), "warmup": {"epochs": 2}}
-    _, aims, history = train(recipe, single(), steps=4)  # 2 updates an epoch
+    recipe = {"optimizer": sgd(gradient_accumulation_steps=2), "warmup": {"epochs": 2}, "epochs": 2}
+    _, aims, history = train(recipe, single(), steps=4)  # the first epoch, of 2 updates
     assert int(aims.optimizer.iterations) == 2
     assert np.allclose(history["learning_rate"], [0.1 * 3 / 4])
 

@@ -31,7 +31,7 @@ FLOORS = [
     {"data", "model", "training", "evaluation", "export", "transforms"},
     {"objects", "run"},
     {"config"},
-    {"files", "parts", "plots", "terminal"},
+    {"files", "parts", "plots", "backgrounds", "terminal"},
     {"errors"},
     {"__init__"},
 ]

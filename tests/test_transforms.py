@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
+from trainer.backgrounds import background
 from trainer.config.base import Call
 from trainer.data import augment
 from trainer.errors import UserError
-from trainer.transforms import RandomBackground, background, cut_out
+from trainer.transforms import RandomBackground, cut_out
 
 SKIN = (150, 90, 60)
 

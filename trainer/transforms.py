@@ -4,8 +4,6 @@ H, W, C: a picture's pixels, C 1 or 3. float32 colours are 0 to 255 as well.
 """
 
 import functools
-import math
-from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
 import albumentations
@@ -14,6 +12,8 @@ import numpy as np
 from albumentations.core.pydantic import check_range_bounds, nondecreasing
 from albumentations.core.transforms_interface import BaseTransformInitSchema
 from pydantic import AfterValidator, Field
+
+from trainer.backgrounds import background, field, repeated, surface
 
 _EDGE_SHARE = 0.55  # of the picture's edge that has to be background; an arm may cross the rest
 _SPECK = 1 / 200  # of the picture; smaller things are noise
@@ -91,7 +91,7 @@ class RandomBackground(albumentations.ImageOnlyTransform):
             "shadow": draw.uniform(*self.shadow),
             "offset": draw.normal(0, 0.04, 2),  # of the shadow, in widths
             "softness": draw.uniform(0.005, 0.05),  # of its edge, in widths
-            "sleeve": (draw.uniform(0.1, 0.7), _surface(shape, draw)) if sleeve else None,
+            "sleeve": (draw.uniform(0.1, 0.7), surface(shape, draw)) if sleeve else None,
         }
 
     def apply(self, img: np.ndarray, cutout: Cutout | None, **params: Any) -> np.ndarray:
@@ -99,15 +99,15 @@ class RandomBackground(albumentations.ImageOnlyTransform):
         if cutout is None:
             return img
         width, channels = cutout.colours.shape[1:]
-        colours, cover = cutout.colours * _field(params["lights"], img.shape), cutout.cover
+        colours, cover = cutout.colours * field(params["lights"], img.shape), cutout.cover
         if params["sleeve"]:
             length, cloth = params["sleeve"]
             sleeve = _sleeve(cover, length)
-            colours = np.where(_channels(sleeve, channels) > 0, cloth, colours)
+            colours = np.where(repeated(sleeve, channels) > 0, cloth, colours)
             cover = np.maximum(cover, sleeve)
         dark = _shifted(cover, params["offset"] * width, params["softness"] * width)
-        ground = params["ground"] * _channels(1 - params["shadow"] * dark, channels)
-        ground += _channels(cover, channels) * (colours - ground)
+        ground = params["ground"] * repeated(1 - params["shadow"] * dark, channels)
+        ground += repeated(cover, channels) * (colours - ground)
         return np.clip(np.rint(ground), 0, 255).astype(np.uint8).reshape(img.shape)
 
 
@@ -135,23 +135,6 @@ def cut_out(pixels: np.ndarray, tolerance: float) -> Cutout | None:
     if not 0.02 < np.count_nonzero(solid) / solid.size < 0.9:
         return None
     return _unmixed(picture, solid, colour)
-
-
-def background(shape: tuple[int, ...], draw: np.random.Generator) -> np.ndarray:
-    """A drawn background: one surface, or two that meet in a line, often with things on it.
-
-    Returns: float32 [H, W, C], 0 to 255.
-    """
-    ground = _surface(shape, draw)
-    if draw.random() < 0.3:
-        other, side = _surface(shape, draw), _ramp(shape, draw)
-        part = (side > draw.uniform(-0.35, 0.35)).astype(np.float32)
-        ground += _channels(part, shape[2]) * (other - ground)
-    if draw.random() < 0.25:
-        ground = _with_shapes(ground, draw)
-    if draw.random() < 0.6:
-        ground = cv2.GaussianBlur(ground, (0, 0), shape[1] * draw.uniform(0.004, 0.04))
-    return np.clip(ground, 0, 255).reshape(shape)
 
 
 def _edge(picture: np.ndarray) -> np.ndarray:
@@ -185,7 +168,7 @@ def _unmixed(picture: np.ndarray, solid: np.ndarray, colour: np.ndarray) -> Cuto
     inner = cv2.erode(core, square, borderValue=1)
     # As far inside as there is something: thin fingers are all edge.
     weight = (inner + np.float32(1e-3) * core + np.float32(1e-6) * whole).astype(np.float32)
-    around = cv2.blur(picture * _channels(weight, picture.shape[2]), (9, 9))
+    around = cv2.blur(picture * repeated(weight, picture.shape[2]), (9, 9))
     rim = solid & (inner == 0)
     own = around.reshape(picture.shape)[rim] / cv2.blur(weight, (9, 9))[rim, None]
     away = own - colour
@@ -225,130 +208,3 @@ def _shifted(cover: np.ndarray, offset: np.ndarray, sigma: float) -> np.ndarray:
     matrix = np.array([[1, 0, offset[0]], [0, 1, offset[1]]], np.float32)
     moved = cv2.warpAffine(cover, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
     return cv2.GaussianBlur(moved, (0, 0), max(sigma, 0.3))
-
-
-def _surface(shape: tuple[int, ...], draw: np.random.Generator) -> np.ndarray:
-    """One kind of surface in unequal light; float32 [H, W, C]."""
-    paint = _SURFACES[int(draw.integers(len(_SURFACES)))]
-    ground = paint(shape, draw)
-    light = 1 + draw.uniform(-0.5, 0.5, (2, 2)) * draw.random()
-    ground *= _field(np.stack([light] * shape[2], 2), shape)
-    if draw.random() < 0.5:
-        grain = draw.standard_normal(shape[:2], np.float32) * draw.uniform(0, 15)
-        ground += _channels(grain, shape[2])
-    return ground
-
-
-def _palette(count: int, channels: int, draw: np.random.Generator) -> np.ndarray:
-    """Colours of any hue, saturation and brightness; float32 [count, C]."""
-    value, colourful = draw.uniform(20, 255, (count, 1)), draw.random((count, 1))
-    if channels == 1:
-        return value.astype(np.float32)
-    hue = np.abs((6 * draw.random((count, 1)) + (0, 4, 2)) % 6 - 3) - 1
-    return (value * (1 - colourful * (1 - np.clip(hue, 0, 1)))).astype(np.float32)
-
-
-def _channels(plane: np.ndarray, count: int) -> np.ndarray:
-    """[H, W] repeated to [H, W, C], since NumPy broadcasts along a short last axis slowly."""
-    return cv2.merge([plane] * count).reshape(*plane.shape, count)
-
-
-def _between(plane: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """From the first of two colours [2, C] (where the plane is 0) to the other; [H, W, C]."""
-    blends = [one + plane * (other - one) for one, other in colours.T]
-    return cv2.merge(blends).reshape(*plane.shape, -1)
-
-
-def _field(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A few values [h, w, C] spread smoothly over the picture; float32 [H, W, C]."""
-    wide = cv2.resize(np.float32(values), (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
-    return wide.reshape(*shape[:2], -1)
-
-
-def _ramp(shape: tuple[int, ...], draw: np.random.Generator) -> np.ndarray:
-    """Distance from a line through the middle, in widths; float32 [H, W]."""
-    angle = draw.uniform(0, 2 * math.pi)
-    y = np.linspace(-0.5, 0.5, shape[0], dtype=np.float32)[:, None]
-    x = np.linspace(-0.5, 0.5, shape[1], dtype=np.float32)
-    return x * np.float32(math.cos(angle)) + y * np.float32(math.sin(angle))
-
-
-def _plain(shape: tuple[int, ...], draw: np.random.Generator) -> np.ndarray:
-    return _field(_palette(1, shape[2], draw)[None], shape)
-
-
-def _gradient(shape: tuple[int, ...], draw: np.random.Generator) -> np.ndarray:
-    return _field(_palette(4, shape[2], draw).reshape(2, 2, -1), shape)
-
-
-def _noise(shape: tuple[int, ...], draw: np.random.Generator) -> np.ndarray:
-    """Sum of octaves, 0 to 1; float32 [H, W]."""
-    total = np.zeros(shape[:2], np.float32)
-    cells, strength, fading = int(draw.integers(2, 8)), 1.0, draw.uniform(0.4, 0.9)
-    for _ in range(4):
-        total += _field(draw.uniform(-strength, strength, (cells, cells)), shape)[..., 0]
-        cells, strength = 2 * cells, strength * fading
-    return 1 / (1 + np.exp(-np.float32(draw.uniform(1, 6)) * total))
-
-
-def _clouds(shape: tuple[int, ...], draw: np.random.Generator) -> np.ndarray:
-    return _between(_noise(shape, draw), _palette(2, shape[2], draw))
-
-
-def _stripes(shape: tuple[int, ...], draw: np.random.Generator) -> np.ndarray:
-    """Stripes, straight to wavy like wood, soft to hard."""
-    bent = _ramp(shape, draw) + np.float32(draw.uniform(0, 0.3)) * _noise(shape, draw)
-    wave = np.sin(bent * np.float32(2 * math.pi * draw.uniform(2, 20)))
-    wave = np.clip(wave * np.float32(draw.uniform(0.5, 5)), -1, 1)
-    depth = np.float32(draw.random())
-    return _between((0.5 + 0.5 * wave) * depth, _palette(2, shape[2], draw))
-
-
-def _tiles(shape: tuple[int, ...], draw: np.random.Generator) -> np.ndarray:
-    """A grid of patches, turned; a few colours or many."""
-    height, width, channels = shape
-    cells = int(draw.integers(3, 16))
-    few = _palette(int(draw.integers(2, 6)), channels, draw)
-    patches = few[draw.integers(0, len(few), (cells, cells))]
-    size = draw.uniform(1.0, 2.5) * max(height, width) / cells
-    angle = draw.uniform(0, math.pi)
-    a, b = size * math.cos(angle), size * math.sin(angle)
-    middle = (cells - 1) / 2
-    matrix = np.array(
-        [
-            [a, -b, width / 2 - a * middle + b * middle],
-            [b, a, height / 2 - b * middle - a * middle],
-        ],
-        np.float32,
-    )
-    tiles = cv2.warpAffine(
-        patches, matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP
-    )
-    return tiles.reshape(shape)
-
-
-def _with_shapes(ground: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    """Ellipses, polygons and bars of any colour laid on it: things that lie about."""
-    ground = np.ascontiguousarray(ground, np.float32)
-    height, width, channels = ground.shape
-    colours = _palette(int(draw.integers(3, 25)), channels, draw).tolist()
-    for colour in colours:
-        size = width * draw.uniform(0.02, 0.3)
-        middle = draw.uniform(0, 1, 2) * (width, height)
-        points = middle + draw.normal(0, size, (int(draw.integers(2, 6)), 2))
-        if len(points) == 2:
-            start, end = points.astype(int).tolist()
-            cv2.line(ground, start, end, colour, max(1, int(size / 2)), cv2.LINE_AA)
-        elif len(points) == 3:
-            axes = np.abs(points[0] - middle).astype(int).tolist()
-            place = middle.astype(int).tolist()
-            cv2.ellipse(ground, place, axes, draw.uniform(0, 180), 0, 360, colour, -1, cv2.LINE_AA)
-        else:
-            cv2.fillPoly(ground, [points.astype(np.int32)], colour, cv2.LINE_AA)
-    return ground
-
-
-_SURFACES: tuple[Callable[[tuple[int, ...], np.random.Generator], np.ndarray], ...] = (
-    *(_plain, _plain, _gradient, _gradient, _clouds, _clouds),  # more common than the others
-    *(_stripes, _tiles),
-)

@@ -680,7 +680,7 @@ def test_another_search_of_the_name_is_refused(
     hint = "  write it as it was, or give the search another name\n"
     assert (done.code, done.err) == (
         2,
-        f"error: other.yaml:8: space.data.batch_size: differs from the search to go on with, runs/hunt\n{hint}",
+        f"error: other.yaml:8: space.data.batch_size.categorical: differs from the search to go on with, runs/hunt\n{hint}",
     )
     config = Path("small.yaml").read_text()
     Path("small.yaml").write_text(config.replace("filters: 4", "filters: 5"))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from trainer import files, terminal
 from trainer import run as runs
-from trainer.config import Config
+from trainer.config import Config, tree
 from trainer.config.load import load
 from trainer.errors import UserError
 from trainer.training import checkpoint
@@ -36,7 +36,7 @@ def demand_same(config: Config, this: runs.Run) -> None:
     another = "start a new run without --resume"
     changed = [
         UserError(where, f"differs from the run to resume, {this.folder}", another)
-        for where in _differences(old, new, "")
+        for where in tree.differences(old, new)
     ]
     if changed:
         raise ExceptionGroup("changed", changed)
@@ -148,13 +148,3 @@ def _essential(section: dict[str, Any], where: str = "") -> dict[str, Any]:
         name: _essential(value, f"{where}{name}.") if isinstance(value, dict) else value
         for name, value in kept.items()
     }
-
-
-def _differences(one: Any, other: Any, where: str) -> Iterator[str]:
-    """The paths of what is not equal in two configs."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in {**one, **other}:
-            here = f"{where}.{key}" if where else key
-            yield from _differences(one.get(key), other.get(key), here)
-    elif one != other:
-        yield where

@@ -247,6 +247,15 @@ def overrides(texts: Sequence[str]) -> Node:
 # --- what a tree holds --------------------------------------------------------------------------
 
 
+def differences(one: Any, other: Any, where: str = "") -> Iterator[str]:
+    """The paths of what is not equal in two plain values."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in {**one, **other}:
+            yield from differences(one.get(key), other.get(key), join(where, key))
+    elif one != other:
+        yield where
+
+
 def plain(node: Node) -> Any:
     """The values alone."""
     if isinstance(node.value, dict):

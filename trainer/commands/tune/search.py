@@ -91,7 +91,7 @@ def _demand_same(path: Path, spec: Search, place: runs.SearchFolder, found: stud
     mistakes = [
         UserError(where, f"differs from the search to go on with, {place.folder}", another)
         for key, value in _essential(spec).items()
-        for where in _changed(key, found.facts[key], value)
+        for where in tree.differences(found.facts[key], value, key)
     ]
     config = load(path.parent / spec.config, spec.overrides())
     if not mistakes and dump(config) != place.base.read_text():
@@ -99,15 +99,6 @@ def _demand_same(path: Path, spec: Search, place: runs.SearchFolder, found: stud
         mistakes.append(UserError("config", problem, another))
     if mistakes:
         raise ExceptionGroup("another search", mistakes)
-
-
-def _changed(where: str, one: Any, other: Any) -> Iterator[str]:
-    """The keys below this one that differ, or it itself."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        keys = [key for key in {**other, **one} if one.get(key) != other.get(key)]
-        yield from (f"{where}.{key}" for key in keys)
-    elif one != other:
-        yield where
 
 
 def _try(spec: Search, found: study.Study, trial: study.Trial, locks: tuple[int, ...]) -> None:

@@ -10,7 +10,10 @@ import numpy as np
 
 from trainer.data.decode import decode
 from trainer.data.examples import Examples, Pictures
+from trainer.config.about import About
+from trainer.export.material import Material
 from trainer.parts import part
+from trainer.runtimes import opened as runtimes
 
 
 def source(read: Callable[[], Examples]) -> Examples:
@@ -69,15 +72,25 @@ def model(build: Callable[[], keras.Model], classes: int, folder: Path) -> None:
     assert np.array_equal(loaded(images), scores_NK)
 
 
-def exporter(spec: Any, network: keras.Model, about: dict[str, Any], folder: Path) -> Any:
-    """An exporter's file, opened again, gives Keras's scores for every batch size; returns it."""
-    module = part("export", spec.kind)
-    path = folder / module.NAME
-    module.write(network, spec, about, path)
-    score = module.open(path)
+def exporter(
+    spec: Any, network: keras.Model, about: About, folder: Path, apart: float | None = None
+) -> Path:
+    """An exporter's file, opened again, gives Keras's scores for every batch size, and says what it
+    was told; returns it.
+
+    Args:
+        apart: largest difference of a probability; the tolerance if not given.
+    """
+    path = folder / spec.file
     images = np.random.default_rng(0).integers(0, 256, (7, *network.input_shape[1:]), np.uint8)
+    calibration = np.random.default_rng(1).integers(0, 256, (24, *images.shape[1:]), np.uint8)
+    material = Material(network, about, lambda count: calibration[:count])
+    part("export", spec.kind).write(material, spec, path)
+    opened = runtimes.open(path)
+    assert opened.about == about
     expected_NK = network.predict(images.astype(np.float32), verbose=0)
     assert np.ptp(expected_NK, axis=0).max() > 0.01  # else anything would agree
     for count in (1, 3, 7):
-        assert np.abs(score(images[:count]) - expected_NK[:count]).max() <= spec.tolerance
+        difference = np.abs(opened.scores(images[:count]) - expected_NK[:count]).max()
+        assert difference <= (apart or spec.tolerance)
     return path

@@ -28,7 +28,7 @@ FLOORS = [
     {"__main__"},
     {"cli"},
     {"commands"},
-    {"data", "model", "training", "evaluation", "export", "transforms"},
+    {"data", "model", "training", "evaluation", "export", "runtimes", "transforms"},
     {"objects", "run"},
     {"config"},
     {"files", "parts", "plots", "backgrounds", "terminal"},
@@ -140,7 +140,8 @@ def kinds(union: Any) -> list[str]:
     [
         ("data.sources", Source, {"read"}),
         ("model", Model, {"build"}),
-        ("export", Export, {"write", "open", "NAME"}),
+        ("export", Export, {"write"}),
+        ("runtimes", Export, {"open"}),
     ],
 )
 def test_every_kind_has_its_file_and_every_file_its_kind(
@@ -151,7 +152,7 @@ def test_every_kind_has_its_file_and_every_file_its_kind(
         assert functions <= set(vars(part(package, kind))), kind
     folder = ROOT / "trainer" / package.replace(".", "/")
     files = {path.stem for path in folder.glob("[!_]*.py")}
-    assert files - {"network", "summary", "drawing", "layout", "parity"} == set(kinds(union))
+    assert files - {"network", "summary", "drawing", "layout", "parity", "material", "opened"} == set(kinds(union))
 
 
 def commands(group: Any, above: str = "") -> dict[str, Any]:

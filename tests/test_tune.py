@@ -24,7 +24,8 @@ from tests.config.test_search import SPACE
 from tests.conftest import SMALL, Outcome, draw_pictures
 from trainer import files
 from trainer import run as runs
-from trainer.commands.tune import _child, _trial, batch, search
+from trainer.commands import _child
+from trainer.commands.tune import _trial, batch, search
 from trainer.config import tree
 from trainer.config.load import load, read
 from trainer.config.search import Search

@@ -111,6 +111,12 @@ def remove_partial(folder: Path) -> None:
         path.unlink()
 
 
+def weight(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    parts = path.rglob("*") if path.is_dir() else [path]
+    return sum(part.stat().st_size for part in parts if part.is_file())
+
+
 def size(count: int) -> str:
     """Bytes for people, in powers of 1000: `230 MB`."""
     value = float(count)

@@ -11,11 +11,14 @@ import pytest
 import tensorflow as tf
 
 from tests import families
+from trainer.config.about import About
 from trainer.config.export import Onnx, SavedModel
 from trainer.export.parity import compare
 
 LABELS = ("paper", "rock", "scissors")
-ABOUT = {"labels": list(LABELS), "image_size": [12, 10], "fit": "stretch"}
+ABOUT = About(
+    name="hands", task="single_label", labels=LABELS, image_size=(12, 10), metrics={"accuracy": 0.5}
+)
 SPECS = [
     SavedModel(kind="saved_model"),
     Onnx(kind="onnx"),
@@ -66,7 +69,7 @@ def test_an_onnx_file_describes_itself(
     outputs = {o.name: o.type.tensor_type.shape.dim[0].dim_param for o in proto.graph.output}
     assert outputs == {"probabilities": "batch", "label_index": "batch"}
     metadata = {each.key: json.loads(each.value) for each in proto.metadata_props}
-    assert metadata == ABOUT
+    assert metadata == ABOUT.model_dump(mode="json")
     assert [(each.domain, each.version) for each in proto.opset_import] == [("", 18)]
 
 
@@ -90,18 +93,26 @@ def test_a_saved_model_gives_names(network: keras.Model, tmp_path: Path) -> None
 
 
 def test_agreement() -> None:
+    truth = np.array([[1, 0], [1, 0]])
     expected = np.array([[0.6, 0.4], [0.3, 0.7]])
-    near = compare(expected, expected + [[1e-6, -2e-6], [0, 0]], 1e-5)
-    assert near == {
+    near = {1: expected + [[1e-6, -2e-6], [0, 0]], 3: expected}
+    assert compare(truth, expected, near, 1e-5) == {
         "images": 2,
         "largest_difference": pytest.approx(2e-6),
+        "by_batch_size": {1: pytest.approx(2e-6), 3: 0.0},
         "same_label": 2,
+        "accuracy": 0.5,
+        "accuracy_of_keras": 0.5,
         "tolerance": 1e-5,
         "agrees": True,
     }
-    assert not compare(expected, expected + 2e-5, 1e-5)["agrees"]
-    assert compare(expected, expected[:, ::-1], 1e-5)["same_label"] == 0
-    assert not compare(expected, expected * np.nan, 1e-5)["agrees"]
-    assert compare(expected, expected[:1], 1e-5) == {
-        "images": 2, "agrees": False, "reason": "shape [1, 2] instead of [2, 2]",
+    assert not compare(truth, expected, {1: expected, 3: expected + 2e-5}, 1e-5)["agrees"]
+    turned = compare(truth, expected, {1: expected[:, ::-1]}, 1e-5)
+    assert (turned["same_label"], turned["accuracy"]) == (0, 0.5)
+    assert not compare(truth, expected, {1: expected * np.nan, 2: expected}, 1e-5)["agrees"]
+    assert compare(truth, expected, {1: expected, 3: expected[:1]}, 1e-5) == {
+        "images": 2, "agrees": False, "reason": "shape [1, 2] instead of [2, 2] in batches of 3",
+    }  # fmt: skip
+    assert compare(truth, expected, "it crashed", 1e-5) == {
+        "images": 2, "agrees": False, "reason": "it crashed",
     }  # fmt: skip

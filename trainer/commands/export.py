@@ -1,37 +1,55 @@
 """`trainer export`: writes the files of the config and proves that they agree with Keras."""
 
-from collections.abc import Sequence
-from typing import Any
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer import files, terminal
+from trainer import __version__, files, terminal
 from trainer import run as runs
+from trainer.commands import _fresh
 from trainer.commands._restore import Trained, demand_pictures, restore, sides
+from trainer.config.about import About
 from trainer.config.export import Export
 from trainer.data import feed
+from trainer.data.examples import Examples
 from trainer.data.pipeline import Faults
 from trainer.errors import Failed
 from trainer.evaluation import predict
+from trainer.evaluation.metrics import THRESHOLD
 from trainer.export import parity
+from trainer.export.material import Material
 from trainer.parts import part
 
 IMAGES = 256  # validation pictures that every file is compared on
+SIZES = (1, 3, IMAGES)  # of batches: a file may be right for one of them alone
 
 
 class _DisagreesError(Exception):
     """Leaves the block that would give the file its final name."""
 
 
+class Proof(NamedTuple):
+    """What every file is measured by: N validation pictures."""
+
+    images: np.ndarray  # uint8 [N, H, W, C]
+    truth_NK: np.ndarray  # uint8, 1 where a label holds
+    expected_NK: np.ndarray  # Keras's probabilities
+
+
 def run(this: runs.Run, overrides: Sequence[str] = ()) -> None:
-    """Every file is written beside its place, opened by its own runtime, compared on validation
-    pictures, and only then given its name. Raises Failed if one disagrees."""
+    """Every file is written beside its place, opened by its own runtime in a fresh process,
+    compared on validation pictures, and only then given its name. Raises Failed if one disagrees.
+    """
     trained = restore(this, overrides)
-    images, expected_NK = _pictures(this, trained)
+    split = sides(this, trained)
+    proof = _proof(this, trained, split.validation)
+    material = Material(trained.model, _about(this, trained), _calibration(trained, split.train))
     files.demand_writable(this.export / "parity.json", str(this.folder))
-    rows = []
-    for spec in trained.config.export:
-        rows.append(_one(spec, this, trained, images, expected_NK))
+    rows = [_one(spec, this.export, material, proof) for spec in trained.config.export]
     files.write_json(this.export / "parity.json", rows)
     _show(rows)
     wrong = [row["file"] for row in rows if not row["agrees"]]
@@ -39,60 +57,96 @@ def run(this: runs.Run, overrides: Sequence[str] = ()) -> None:
         raise Failed(f"not written, because it disagrees with Keras: {', '.join(wrong)}")
 
 
-def _one(
-    spec: Export, this: runs.Run, trained: Trained, images: np.ndarray, expected_NK: np.ndarray
-) -> dict[str, Any]:
-    exporter = part("export", spec.kind)
-    target = this.export / exporter.NAME
+def _one(spec: Export, folder: Path, material: Material, proof: Proof) -> dict[str, Any]:
+    target, weight = folder / spec.file, 0
     try:
-        with files.replacing(target) as partial, terminal.silenced():
-            exporter.write(trained.model, spec, _about(trained), partial)
-            result = parity.compare(expected_NK, exporter.open(partial)(images), spec.tolerance)
+        with files.replacing(target) as partial:
+            with terminal.silenced():
+                part("export", spec.kind).write(material, spec, partial)
+            weight = files.weight(partial)
+            received = _fresh.scores(partial, proof.images, SIZES)
+            result = parity.compare(proof.truth_NK, proof.expected_NK, received, spec.tolerance)
             if not result["agrees"]:
                 raise _DisagreesError
     except _DisagreesError:
         files.remove(target)  # an older one would look like this one
-    return {"kind": spec.kind, "file": str(target), **result}
+    return {"kind": spec.kind, "file": str(target), "bytes": weight, **result}
 
 
-def _about(trained: Trained) -> dict[str, Any]:
-    """What whoever uses the file must know: the labels in the order of the scores, and how a
-    picture becomes the input."""
+def _about(this: runs.Run, trained: Trained) -> About:
     data = trained.config.data
-    return {
-        "labels": list(trained.classes),
-        "task": "multi_label" if trained.multi_label else "single_label",
-        "image_size": list(data.image_size),
-        "channels": data.channels,
-        "fit": data.fit,
-        "resize": data.resize,
-    }
+    return About(
+        name=trained.config.name,
+        task="multi_label" if trained.multi_label else "single_label",
+        labels=trained.classes,
+        thresholds=(THRESHOLD,) * len(trained.classes) if trained.multi_label else (),
+        metrics=_metrics(this),
+        config_sha256=hashlib.sha256(this.config.read_bytes()).hexdigest(),
+        trainer=__version__,
+        image_size=data.image_size,
+        channels=data.channels,
+        fit=data.fit,
+        resize=data.resize,
+    )
 
 
-def _pictures(this: runs.Run, trained: Trained) -> tuple[np.ndarray, np.ndarray]:
-    """Validation pictures uint8 [N, H, W, C] and what Keras says of them [N, K]."""
-    examples = sides(this, trained).validation
-    some = np.linspace(0, len(examples) - 1, min(IMAGES, len(examples))).astype(int)
-    batches = feed.evaluation(examples.take(some), trained.config.data, Faults({}, []))
+def _metrics(this: runs.Run) -> dict[str, float]:
+    """The figures of the whole test split, if it was evaluated."""
+    try:
+        found = json.loads(this.metrics.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {name: value for name, value in found.items() if isinstance(value, float)}
+
+
+def _proof(this: runs.Run, trained: Trained, examples: Examples) -> Proof:
+    some = examples.take(_spread(len(examples), IMAGES))
+    batches = feed.evaluation(some, trained.config.data, Faults({}, []))
     scores_NK, weights_N = predict.scores(trained.model, batches)
     demand_pictures(weights_N, this)
     images = np.concatenate([batch[0].numpy() for batch in batches])
-    return images[weights_N > 0], scores_NK[weights_N > 0]
+    truth = np.concatenate([batch[1].numpy() for batch in batches])
+    counted = weights_N > 0
+    return Proof(images[counted], truth[counted].astype(np.uint8), scores_NK[counted])
+
+
+def _calibration(trained: Trained, examples: Examples) -> Callable[[int], np.ndarray]:
+    """Training pictures as the network sees them without augmentation, of every class alike."""
+
+    def pictures(count: int) -> np.ndarray:
+        targets = examples.targets(np.arange(len(examples)))
+        of_class = [np.flatnonzero(column) for column in targets.T]
+        share = -(-count // len(of_class))
+        chosen = [has[_spread(len(has), share)] for has in of_class if len(has)]
+        some = examples.take(np.unique(np.concatenate(chosen)))
+        batches = feed.evaluation(some, trained.config.data, Faults({}, []))
+        parts = [images.numpy()[weights.numpy() > 0] for images, _, weights in batches]
+        return np.concatenate(parts)
+
+    return pictures
+
+
+def _spread(count: int, most: int) -> np.ndarray:
+    """At most so many of `count` indices, evenly; int64."""
+    return np.linspace(0, count - 1, min(most, count)).astype(np.int64)
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
     terminal.table(
         "exports, compared with Keras on validation pictures",
-        ("file", "pictures", "same label", "largest difference", "tolerance", "result"),
+        ("file", "size", "pictures", "same label", "accuracy", "largest difference", "result"),
         [
             (
                 row["file"],
+                files.size(row["bytes"]),
                 row["images"],
                 row.get("same_label", "-"),
-                f"{row['largest_difference']:.2e}"
+                f"{row['accuracy']:.4f} ({row['accuracy_of_keras']:.4f})"
+                if "accuracy" in row
+                else "-",
+                f"{row['largest_difference']:.2e} of {row['tolerance']:.0e}"
                 if "largest_difference" in row
                 else row["reason"],
-                f"{row.get('tolerance', 0):.0e}",
                 "agrees" if row["agrees"] else "DISAGREES",
             )
             for row in rows

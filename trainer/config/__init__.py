@@ -28,8 +28,8 @@ class Config(Placed):
     @field_validator("export")
     @classmethod
     def _one_of_each(cls, export: tuple[Export, ...]) -> tuple[Export, ...]:
-        kinds = [each.kind for each in export]
-        for kind in kinds:
-            if kinds.count(kind) > 1:
-                raise ValueError(f"two exports of kind '{kind}' would write the same file")
+        names = [each.file for each in export]
+        for each in export:
+            if names.count(each.file) > 1:
+                raise ValueError(f"two exports of kind '{each.kind}' would write {each.file}")
         return export

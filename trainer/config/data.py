@@ -130,14 +130,30 @@ class Mix(Section):
         return self
 
 
-class Data(Section):
-    """The whole section."""
+class Presentation(Section):
+    """What a picture becomes before the network sees it; exported files say it of themselves."""
 
-    source: Source
     image_size: Pair  # height, width in pixels
     channels: Literal[1, 3] = 3  # 1: grey
     fit: Literal["stretch", "crop", "pad"] = "stretch"  # what gives when the shape is another
     resize: Literal["area", "bilinear"] = "area"  # area: nothing aliases when pictures shrink
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """H, W, C of a picture as the network sees it."""
+        return (*self.image_size, self.channels)
+
+    @model_validator(mode="after")
+    def _positive_size(self) -> "Presentation":
+        if min(self.image_size) < 1:
+            raise ValueError(f"image_size {list(self.image_size)} must be positive pixels")
+        return self
+
+
+class Data(Presentation):
+    """The whole section."""
+
+    source: Source
     split: Split = Split()
     quarantine: str = "auto"  # a CSV of pictures to leave out; auto: what `data inspect` wrote
     batch_size: int = Field(default=32, ge=1)  # global: summed over all replicas
@@ -153,15 +169,8 @@ class Data(Section):
     workers: Literal["auto", "threads"] | Annotated[int, Field(ge=1)] = "auto"  # number: processes
     worker_timeout: float = Field(default=300.0, gt=0, le=86400)  # s a batch in a process may take
 
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """H, W, C of a picture as the network sees it."""
-        return (*self.image_size, self.channels)
-
     @model_validator(mode="after")
-    def _positive_size(self) -> "Data":
-        if min(self.image_size) < 1:
-            raise ValueError(f"image_size {list(self.image_size)} must be positive pixels")
+    def _room_to_load(self) -> "Data":
         if isinstance(self.load_size, tuple) and min(self.load_size) < 1:
             raise ValueError(f"load_size {list(self.load_size)} must be positive pixels")
         if self.load_size == "original" and self.cache != "off":

@@ -14,7 +14,7 @@ import numpy as np
 import PIL
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from trainer.config.data import Data
+from trainer.config.data import Data, Presentation
 
 # Of what `present` makes of a file: what was kept of another version is not used.
 VERSION = f"1, OpenCV {cv2.__version__}, Pillow {PIL.__version__}"
@@ -90,7 +90,7 @@ def decode(content: bytes | np.ndarray, least: tuple[int, int] | None = None) ->
 
 
 def present(
-    pixels: np.ndarray, spec: Data, image_size: tuple[int, int] | None = None
+    pixels: np.ndarray, spec: Presentation, image_size: tuple[int, int] | None = None
 ) -> np.ndarray:
     """uint8 [H, W, C] of RGB [h, w, 3], as `fit`, `resize` and `channels` say.
 

@@ -4,8 +4,7 @@ tf2onnx holds every constant several times over, so the network is traced with i
 and these become initializers of the finished graph: VGG16 needs 3.5 GB instead of more than 24.
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,39 +16,22 @@ import tensorflow as tf
 import tf2onnx
 
 from trainer.config.export import Onnx
+from trainer.export.material import Material
 
-NAME = "model.onnx"
 BATCH = "batch"
 
 
-def write(model: keras.Model, spec: Onnx, about: Mapping[str, Any], path: Path) -> None:
+def write(material: Material, spec: Onnx, path: Path) -> None:
     """Input `image` [batch, H, W, C], 0 to 255; outputs `probabilities` [batch, K] float32 and
-    `label_index` [batch] int64, the most probable.
-
-    Args:
-        model: float32 pixels [N, H, W, C] -> probabilities [N, K].
-        about: becomes the metadata, each value as JSON.
-    """
-    proto, weights = _traced(model, spec)
+    `label_index` [batch] int64, the most probable. What the file says of itself is its metadata."""
+    proto, weights = _traced(material.model, spec)
     _fill(proto.graph, weights)
     _tidy(proto.graph)
     folded = _folded(proto, path)
-    for key, value in about.items():
-        folded.metadata_props.add(key=key, value=json.dumps(value))
+    for key, value in material.about.written().items():
+        folded.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(folded, full_check=True)
     onnx.save(folded, path)
-
-
-def open(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """uint8 images [N, H, W, C] -> probabilities [N, K], by onnxruntime."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    [image] = session.get_inputs()
-    kind = np.uint8 if "uint8" in image.type else np.float32
-
-    def scores(images: np.ndarray) -> np.ndarray:
-        return session.run(["probabilities"], {image.name: images.astype(kind)})[0]
-
-    return scores
 
 
 def _traced(model: keras.Model, spec: Onnx) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:

@@ -1,24 +1,49 @@
 """An export is not done until it agrees with Keras."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 
-def compare(expected_NK: np.ndarray, received_NK: np.ndarray, tolerance: float) -> dict[str, Any]:
+def compare(
+    truth_NK: np.ndarray,
+    expected_NK: np.ndarray,
+    received: Mapping[int, np.ndarray] | str,
+    tolerance: float,
+) -> dict[str, Any]:
     """How far the probabilities of an exported file lie from Keras's on the same N > 0 images.
 
-    `agrees` demands the same shape and a largest difference within the tolerance, which NaN is not.
+    `agrees` demands, for every size of batches, the same shape and a largest difference within the
+    tolerance, which NaN is not. `accuracy` is the share of pictures whose most probable label
+    holds.
+
+    Args:
+        truth_NK: 1 where a label holds.
+        expected_NK: what Keras says.
+        received: size of the batches -> what the file says [N, K]; or why it says nothing.
     """
-    if received_NK.shape != expected_NK.shape:
-        shapes = f"{list(received_NK.shape)} instead of {list(expected_NK.shape)}"
-        return {"images": len(expected_NK), "agrees": False, "reason": f"shape {shapes}"}
-    difference = float(np.abs(received_NK - expected_NK).max())
-    same_N = received_NK.argmax(axis=1) == expected_NK.argmax(axis=1)
-    return {
-        "images": len(expected_NK),
-        "largest_difference": difference,
-        "same_label": int(same_N.sum()),
+    row: dict[str, Any] = {"images": len(expected_NK)}
+    if isinstance(received, str):
+        return row | {"agrees": False, "reason": received}
+    for size, scores_NK in received.items():
+        if scores_NK.shape != expected_NK.shape:
+            shapes = f"{list(scores_NK.shape)} instead of {list(expected_NK.shape)}"
+            reason = f"shape {shapes} in batches of {size}"
+            return row | {"agrees": False, "reason": reason}
+    by_size = {size: float(np.abs(each - expected_NK).max()) for size, each in received.items()}
+    worst = max(by_size, key=lambda size: (np.isnan(by_size[size]), by_size[size]))
+    best_N = received[worst].argmax(axis=1)
+    return row | {
+        "largest_difference": by_size[worst],
+        "by_batch_size": by_size,
+        "same_label": int((best_N == expected_NK.argmax(axis=1)).sum()),
+        "accuracy": _accuracy(truth_NK, best_N),
+        "accuracy_of_keras": _accuracy(truth_NK, expected_NK.argmax(axis=1)),
         "tolerance": tolerance,
-        "agrees": bool(difference <= tolerance),
+        "agrees": bool(by_size[worst] <= tolerance),
     }
+
+
+def _accuracy(truth_NK: np.ndarray, best_N: np.ndarray) -> float:
+    return float(truth_NK[np.arange(len(best_N)), best_N].mean())

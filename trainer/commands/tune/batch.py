@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainer import terminal
-from trainer.commands.tune import _child
+from trainer.commands import _child
 from trainer.config import Config
 from trainer.data.cache import room
 from trainer.errors import Failed, Interrupted
@@ -87,7 +87,7 @@ def _attempt(path: Path, overrides: Sequence[str], batch: int, allowed: int | No
         return allowed is None or peak <= allowed
 
     request = {"config": str(path), "overrides": list(overrides), "batch": batch}
-    ended = _child.ask("_attempt", "measure", request, quiet=True, watch=watch)
+    ended = _child.ask("tune._attempt", "measure", request, quiet=True, watch=watch)
     found: dict[str, Any] = ended.answer or {}
     if found.get("fits"):
         used = found["batch"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from trainer import files, terminal
 from trainer import run as runs
-from trainer.commands.tune import _child
+from trainer.commands import _child
 from trainer.config import tree
 from trainer.config.load import dump, load, located
 from trainer.config.search import Search, override
@@ -72,7 +72,7 @@ def _begun(
         )
         return found
     terminal.say(f"search   {place.folder}")
-    mode = _child.ask("_trial", "prepare", {"search": str(path)}, locks=locks).answer
+    mode = _child.ask("tune._trial", "prepare", {"search": str(path)}, locks=locks).answer
     if mode is None:
         raise Failed("the search could not be prepared; the reason stands above")
     with files.replacing(place.database) as partial:
@@ -112,7 +112,7 @@ def _try(spec: Search, found: study.Study, trial: study.Trial, locks: tuple[int,
         terminal.say(f"  {name} {tree.line(_shown(value))}")
     request = {"spec": spec.model_dump(mode="json"), "number": trial.number}
     try:
-        ended = _child.ask("_trial", "train", request, locks=locks)
+        ended = _child.ask("tune._trial", "train", request, locks=locks)
     except Interrupted as end:
         going = f"trial {trial.number} is kept and goes on with the same command"
         raise Interrupted(

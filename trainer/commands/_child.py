@@ -24,7 +24,7 @@ from trainer.parts import part
 PAUSE = 0.05  # seconds between two looks at a child
 
 # The parent's own path, as for the workers of data: the user's modules are found.
-COMMAND = "import sys; sys.path[:] = {path}; from trainer.commands.tune._child import main; main()"
+COMMAND = "import sys; sys.path[:] = {path}; from trainer.commands._child import main; main()"
 
 
 class Ended(NamedTuple):
@@ -42,6 +42,7 @@ def ask(
     request: dict[str, Any],
     *,
     quiet: bool = False,
+    tensorflow: bool = True,
     watch: Callable[[int], bool] = lambda _: True,
     locks: tuple[int, ...] = (),
 ) -> Ended:
@@ -50,8 +51,10 @@ def ask(
     Signals that come meanwhile are handed on: the child heeds them.
 
     Args:
+        module: `_fresh` or `tune._trial`.
         story: the function; it takes the request and returns what JSON can hold.
         quiet: keep what the child writes instead of showing it.
+        tensorflow: import it first, without the lines that it writes; 8 s.
         watch: gets the child's process id again and again; False kills it.
         locks: of `files.locked`; held until the child has ended too, which takes a step longer.
 
@@ -70,7 +73,8 @@ def ask(
                 start_new_session=True,  # Ctrl-C comes from us alone, once
             )
             with _ended(child), _handed_on(child) as heard:
-                whole = {"module": module, "story": story, "reply": str(reply), **request}
+                asked = {"module": module, "story": story, "tensorflow": tensorflow}
+                whole = {**request, **asked, "reply": str(reply)}
                 _send(child, whole)
                 stopped = _waited(child, watch)
         text = said.read_text(errors="replace").strip()
@@ -87,11 +91,12 @@ def main() -> None:
     threading.Thread(target=_follow, daemon=True).start()
     answer: dict[str, Any] = {}
     try:
-        with terminal.silenced():
-            import tensorflow as tf
+        if request["tensorflow"]:
+            with terminal.silenced():
+                import tensorflow as tf
 
-            tf.config.list_physical_devices()
-        story = getattr(part("commands.tune", request["module"]), request["story"])
+                tf.config.list_physical_devices()
+        story = getattr(part("commands", request["module"]), request["story"])
         answer["answer"] = story(request)
     except KeyboardInterrupt:
         answer["interrupted"] = ["stopped", 130]

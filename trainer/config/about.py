@@ -1,0 +1,48 @@
+"""What an exported file says of itself: all that whoever uses it must know."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, Strict, ValidationError
+
+from trainer.config.data import Presentation
+from trainer.errors import UserError
+
+
+FILE = "about.json"  # for formats that are folders
+
+
+class About(Presentation):
+    """How a picture becomes the input (RGB or grey pixels, 0 to 255; the network scales them) and
+    what the K scores mean. Every exporter keeps it inside its file, value by value as JSON."""
+
+    name: str  # of the config
+    task: Literal["single_label", "multi_label"]
+    labels: Annotated[tuple[str, ...], Strict(False), Field(min_length=1)]  # as the scores
+    # From which probability on a label holds, one per label; for one label per picture none.
+    thresholds: Annotated[tuple[float, ...], Strict(False)] = ()
+    temperature: float = Field(default=1.0, gt=0)  # the logits were divided by it
+    metrics: dict[str, float] = {}  # on the test split, before the export
+    config_sha256: str = ""
+    trainer: str = ""  # the version that wrote the file
+
+    def written(self) -> dict[str, str]:
+        """Field -> JSON, for formats that keep texts by name."""
+        return {key: json.dumps(value) for key, value in self.model_dump(mode="json").items()}
+
+
+def read(values: Mapping[str, str], where: str) -> About:
+    """The inverse of `written`; what else a file keeps is ignored.
+
+    Raises: UserError at `where` if the file does not say what is needed.
+    """
+    try:
+        known = {key: json.loads(values[key]) for key in About.model_fields if key in values}
+        return About.model_validate(known)
+    except (ValueError, ValidationError) as error:
+        missing = sorted({"labels", "image_size", "task", "name"} - set(values))
+        problem = f"does not say {', '.join(missing)}" if missing else f"is not understood: {error}"
+        raise UserError(
+            where, problem, "give a file that trainer export wrote, or the folder of a run"
+        ) from None

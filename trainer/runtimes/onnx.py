@@ -1,0 +1,30 @@
+"""ONNX, by onnxruntime."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from trainer.config import about
+from trainer.errors import UserError
+from trainer.runtimes.opened import Opened
+
+
+def open(path: Path) -> Opened:
+    """Input: the only one, uint8 or float32 [N, H, W, C], 0 to 255; output `probabilities`.
+
+    Raises: UserError if onnxruntime cannot use the file or it does not describe itself.
+    """
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has a class of its own for every cause
+        said = str(error).splitlines()[0]
+        raise UserError(str(path), f"onnxruntime cannot open it: {said}") from None
+    told = about.read(session.get_modelmeta().custom_metadata_map, str(path))
+    [image] = session.get_inputs()
+    kind = np.uint8 if "uint8" in image.type else np.float32
+
+    def scores(images: np.ndarray) -> np.ndarray:
+        return session.run(["probabilities"], {image.name: images.astype(kind)})[0]
+
+    return Opened(told, scores)

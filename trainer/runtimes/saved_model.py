@@ -1,0 +1,35 @@
+"""SavedModel, by TensorFlow."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.config import about
+from trainer.errors import UserError
+from trainer.runtimes.opened import Opened
+
+
+def open(path: Path) -> Opened:
+    """Signature `serving_default`.
+
+    Raises: UserError if TensorFlow cannot load it or it does not describe itself.
+    """
+    try:
+        values = json.loads((path / "assets" / about.FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        values = {}
+    told = about.read({key: json.dumps(value) for key, value in values.items()}, str(path))
+    try:
+        loaded = tf.saved_model.load(str(path))
+        serve = loaded.signatures["serving_default"]
+    except Exception as error:  # TensorFlow raises whatever a broken file makes it stumble over
+        said = str(error).splitlines()[0]
+        raise UserError(str(path), f"TensorFlow cannot load it: {said}") from None
+
+    def scores(images: np.ndarray) -> np.ndarray:
+        return serve(image=tf.constant(images, tf.float32))["probabilities"].numpy()
+
+    scores.keep = loaded  # type: ignore[attr-defined]  # the signature alone holds no variables
+    return Opened(told, scores)

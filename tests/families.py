@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from trainer.config.about import About
 from trainer.data.decode import decode
 from trainer.data.examples import Examples, Pictures
-from trainer.config.about import About
 from trainer.export.material import Material
 from trainer.parts import part
 from trainer.runtimes import opened as runtimes
@@ -92,5 +92,5 @@ def exporter(
     assert np.ptp(expected_NK, axis=0).max() > 0.01  # else anything would agree
     for count in (1, 3, 7):
         difference = np.abs(opened.scores(images[:count]) - expected_NK[:count]).max()
-        assert difference <= (apart or spec.tolerance)
+        assert difference <= (apart or spec.most)
     return path

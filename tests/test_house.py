@@ -152,7 +152,15 @@ def test_every_kind_has_its_file_and_every_file_its_kind(
         assert functions <= set(vars(part(package, kind))), kind
     folder = ROOT / "trainer" / package.replace(".", "/")
     files = {path.stem for path in folder.glob("[!_]*.py")}
-    assert files - {"network", "summary", "drawing", "layout", "parity", "material", "opened"} == set(kinds(union))
+    assert files - {
+        "network",
+        "summary",
+        "drawing",
+        "layout",
+        "parity",
+        "material",
+        "opened",
+    } == set(kinds(union))
 
 
 def commands(group: Any, above: str = "") -> dict[str, Any]:

@@ -104,12 +104,17 @@ def test_agreement() -> None:
         "accuracy": 0.5,
         "accuracy_of_keras": 0.5,
         "tolerance": 1e-5,
+        "max_drop": None,
         "agrees": True,
     }
     assert not compare(truth, expected, {1: expected, 3: expected + 2e-5}, 1e-5)["agrees"]
     turned = compare(truth, expected, {1: expected[:, ::-1]}, 1e-5)
     assert (turned["same_label"], turned["accuracy"]) == (0, 0.5)
     assert not compare(truth, expected, {1: expected * np.nan, 2: expected}, 1e-5)["agrees"]
+    rounded = {1: np.array([[0.4, 0.6], [0.4, 0.6]])}
+    assert not compare(truth, expected, rounded, None, 0.4)["agrees"]  # one picture of two less
+    assert compare(truth, expected, rounded, None, 0.5)["agrees"]
+    assert not compare(truth, expected, {1: expected * np.nan}, None, 1.0)["agrees"]
     assert compare(truth, expected, {1: expected, 3: expected[:1]}, 1e-5) == {
         "images": 2, "agrees": False, "reason": "shape [1, 2] instead of [2, 2] in batches of 3",
     }  # fmt: skip

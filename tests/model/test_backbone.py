@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from tests import families
+from trainer.config.about import About
 from trainer.config.base import Call
 from trainer.config.export import Onnx, SavedModel
 from trainer.config.model import Backbone
 from trainer.errors import UserError, leaves
 from trainer.model import backbone, network
 
+ABOUT = About(name="x", task="single_label", labels=tuple("abcde"), image_size=(16, 20))
 CLASSES = ("a", "b", "c", "d", "e")
 TOP = ("GlobalAveragePooling2D", {"Dense": {"units": "$classes", "activation": "softmax"}})
 SMALL = {"MobileNet": {"alpha": 0.25}}
@@ -160,7 +162,7 @@ def test_preprocessing_is_exported(name: str, spec: Any, tmp_path: Path) -> None
     tensor = backbone.preprocessed(getattr(keras.applications, name), inputs)
     tensor = keras.layers.Flatten()(keras.layers.Conv2D(4, 5, 3, activation="relu")(tensor))
     model = keras.Model(inputs, keras.layers.Dense(5, activation="softmax")(tensor))
-    families.exporter(spec, model, {"labels": list(CLASSES)}, tmp_path)
+    families.exporter(spec, model, ABOUT, tmp_path)
 
 
 # --- weights --------------------------------------------------------------------------------------

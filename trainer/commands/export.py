@@ -65,7 +65,9 @@ def _one(spec: Export, folder: Path, material: Material, proof: Proof) -> dict[s
                 part("export", spec.kind).write(material, spec, partial)
             weight = files.weight(partial)
             received = _fresh.scores(partial, proof.images, SIZES)
-            result = parity.compare(proof.truth_NK, proof.expected_NK, received, spec.tolerance)
+            result = parity.compare(
+                proof.truth_NK, proof.expected_NK, received, spec.most, spec.drop
+            )
             if not result["agrees"]:
                 raise _DisagreesError
     except _DisagreesError:
@@ -140,15 +142,20 @@ def _show(rows: list[dict[str, Any]]) -> None:
                 row["file"],
                 files.size(row["bytes"]),
                 row["images"],
-                row.get("same_label", "-"),
-                f"{row['accuracy']:.4f} ({row['accuracy_of_keras']:.4f})"
-                if "accuracy" in row
-                else "-",
-                f"{row['largest_difference']:.2e} of {row['tolerance']:.0e}"
-                if "largest_difference" in row
-                else row["reason"],
+                *_compared(row),
                 "agrees" if row["agrees"] else "DISAGREES",
             )
             for row in rows
         ],
+    )
+
+
+def _compared(row: dict[str, Any]) -> tuple[str, str, str]:
+    if "reason" in row:
+        return "-", "-", row["reason"]
+    limit = "" if row["tolerance"] is None else f" of {row['tolerance']:.0e}"
+    return (
+        str(row["same_label"]),
+        f"{row['accuracy']:.4f} (Keras {row['accuracy_of_keras']:.4f})",
+        f"{row['largest_difference']:.2e}{limit}",
     )

@@ -9,7 +9,6 @@ from pydantic import Field, Strict, ValidationError
 from trainer.config.data import Presentation
 from trainer.errors import UserError
 
-
 FILE = "about.json"  # for formats that are folders
 
 
@@ -23,7 +22,7 @@ class About(Presentation):
     # From which probability on a label holds, one per label; for one label per picture none.
     thresholds: Annotated[tuple[float, ...], Strict(False)] = ()
     temperature: float = Field(default=1.0, gt=0)  # the logits were divided by it
-    metrics: dict[str, float] = {}  # on the test split, before the export
+    metrics: dict[str, float] = Field(default={})  # on the test split, before the export
     config_sha256: str = ""
     trainer: str = ""  # the version that wrote the file
 

@@ -28,7 +28,7 @@ FLOORS = [
     {"__main__"},
     {"cli"},
     {"commands"},
-    {"data", "model", "training", "evaluation", "export", "runtimes", "transforms"},
+    {"data", "model", "training", "evaluation", "export", "runtimes", "transforms", "layers"},
     {"objects", "run"},
     {"config"},
     {"files", "parts", "plots", "backgrounds", "terminal"},

@@ -140,6 +140,37 @@ def predict(
         verb.run(run, [Path(path) for path in pictures], out)
 
 
+@app.command()
+def serve(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN | MODEL]",
+            help="A run or its config, or a model file. Default: the latest run.",
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="The address to listen on; others reach 0.0.0.0.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", help="0 takes a free one.", min=0, max=65535)
+    ] = 8000,
+    batch: Annotated[
+        int, typer.Option("--batch", help="Pictures computed together, at most.", min=1, max=256)
+    ] = 32,
+    wait: Annotated[
+        float,
+        typer.Option("--wait", help="ms that a batch waits for pictures that are coming.", min=0),
+    ] = 3,
+    body: Annotated[float, typer.Option("--body", help="MB of a request, at most.", min=0.1)] = 16,
+) -> None:
+    """Answer over HTTP what is on pictures, by a run's model.onnx."""
+    with _reported():
+        from trainer.commands import serve as verb
+
+        verb.run(target, host, port, batch, wait, body)
+
+
 @data.command()
 def fetch(
     name: Annotated[
@@ -215,6 +246,24 @@ def benchmark_step(
         from trainer.commands.benchmark import step as verb
 
         verb.run(settings, seconds)
+
+
+@benchmark.command("export")
+def benchmark_export(
+    run: Target = None,
+    overrides: Overrides = [],  # noqa: B006
+    seconds: Seconds = 10,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="The table, for programs.")
+    ] = None,
+) -> None:
+    """Measure the exported files of a run beside Keras: size, time, accuracy."""
+    with _reported():
+        _import_libraries()
+        from trainer.commands.benchmark import export as verb
+        from trainer.run import find
+
+        verb.run(find(run), overrides, seconds, json)
 
 
 @tune.command("lr")

@@ -1,0 +1,191 @@
+"""The paths of the server and what they answer. Every error is JSON: `{"error": "…"}`."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from trainer.config.about import About
+from trainer.serving import bodies, page, protocol
+from trainer.serving.batcher import Batcher, Full
+from trainer.serving.bodies import Bodies, Picture
+from trainer.serving.limits import Limits
+from trainer.serving.metrics import Measured, Metrics
+
+Read = Callable[[bytes], np.ndarray]
+
+
+def application(
+    scores: Callable[[np.ndarray], np.ndarray], about: About, read: Read, limits: Limits
+) -> Starlette:
+    """The server of one model.
+
+    Args:
+        scores: uint8 images [N, H, W, C] -> probabilities float32 [N, K]; called by one thread.
+        read: a file's content -> uint8 [H, W, C], or ValueError; called by several threads.
+    """
+    named = {"name": about.name, "config_sha256": about.config_sha256, "trainer": about.trainer}
+    metrics = Metrics(named, lambda: batcher.inside)
+    batcher = Batcher(scores, limits, metrics.batch)
+    service = _Service(about, read, limits, metrics, batcher, Bodies(limits))
+
+    @asynccontextmanager
+    async def computing(app: Starlette) -> AsyncIterator[None]:
+        decoders = ThreadPoolExecutor(os.cpu_count(), "decode")
+        asyncio.get_running_loop().set_default_executor(decoders)  # of asyncio.to_thread
+        task = asyncio.create_task(batcher.run())
+        yield
+        task.cancel()
+
+    return Starlette(
+        routes=service.routes(),
+        lifespan=computing,
+        middleware=[Middleware(Measured, metrics=metrics)],
+        exception_handlers={HTTPException: _refused, Exception: _broken},
+    )
+
+
+class _Service(NamedTuple):
+    """What the answers are made of."""
+
+    about: About
+    read: Read
+    limits: Limits
+    figures: Metrics
+    batcher: Batcher
+    bodies: Bodies
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/", self.page),
+            Route("/predict", self.predict, methods=["POST"]),
+            Route("/health", self.health),
+            Route("/metrics", self.metrics),
+            Route("/v2", self.server),
+            Route("/v2/health/live", self.live),
+            Route("/v2/health/ready", self.ready),
+            Route("/v2/models/{name}", self.model),
+            Route("/v2/models/{name}/ready", self.model_ready),
+            Route("/v2/models/{name}/infer", self.infer, methods=["POST"]),
+        ]
+
+    async def predict(self, request: Request) -> Response:
+        with self.bodies.taken(request) as bounded:
+            found = await bodies.pictures(bounded, self.limits)
+            with self._places(len(found)):
+                images = await self._read(found)
+                scores_NK = await self.batcher.scores(images)
+        rows = zip(found, scores_NK, strict=True)
+        predictions = [self._prediction(picture.name, scores_K) for picture, scores_K in rows]
+        return JSONResponse({**self._model(), "predictions": predictions})
+
+    async def infer(self, request: Request) -> Response:
+        self._demand(request)
+        with self.bodies.taken(request) as bounded:
+            asked = await asyncio.to_thread(bodies.document, await bounded.body())
+            names = protocol.wanted(asked)
+            most = self.limits.pictures
+            images = await asyncio.to_thread(protocol.images, asked, self.about, most)
+            with self._places(len(images)):
+                scores_NK = await self.batcher.scores([*images])
+        return JSONResponse(protocol.answer(asked, self.about, scores_NK, names))
+
+    async def page(self, request: Request) -> Response:
+        return HTMLResponse(page.page(self.about, self.limits), headers=page.HEADERS)
+
+    async def health(self, request: Request) -> Response:
+        ready = not self.batcher.full
+        said = {"live": True, "ready": ready, **self._model(), "labels": self.about.labels}
+        return JSONResponse(said, 200 if ready else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        return self.figures.response()
+
+    async def server(self, request: Request) -> Response:
+        return JSONResponse(protocol.server())
+
+    async def live(self, request: Request) -> Response:
+        return JSONResponse({"live": True})
+
+    async def ready(self, request: Request) -> Response:
+        ready = not self.batcher.full
+        return JSONResponse({"live": True, "ready": ready}, 200 if ready else 503)
+
+    async def model(self, request: Request) -> Response:
+        self._demand(request)
+        return JSONResponse(protocol.model(self.about))
+
+    async def model_ready(self, request: Request) -> Response:
+        self._demand(request)
+        ready = not self.batcher.full
+        return JSONResponse({"name": self.about.name, "ready": ready}, 200 if ready else 503)
+
+    # --- their parts ----------------------------------------------------------------------------
+
+    def _model(self) -> dict[str, Any]:
+        about = self.about
+        return {"model": about.name, "config_sha256": about.config_sha256, "task": about.task}
+
+    def _demand(self, request: Request) -> None:
+        """Raises HTTPException 404 if another model is asked for."""
+        name = request.path_params["name"]
+        if name != self.about.name:
+            raise HTTPException(404, f"no model '{name}' here, only '{self.about.name}'")
+
+    @contextmanager
+    def _places(self, count: int) -> Iterator[None]:
+        try:
+            with self.batcher.places(count):
+                yield
+        except Full:
+            raise HTTPException(503, "too many pictures at once", bodies.BUSY) from None
+
+    async def _read(self, found: Sequence[Picture]) -> list[np.ndarray]:
+        """uint8 [H, W, C] each. Raises: HTTPException 400 that names all that cannot be decoded."""
+        read = [asyncio.to_thread(self.read, picture.content) for picture in found]
+        images = await asyncio.gather(*read, return_exceptions=True)
+        wrong = []
+        for number, (picture, image) in enumerate(zip(found, images, strict=True), 1):
+            if isinstance(image, ValueError):
+                wrong.append(f"{picture.name or f'picture {number}'}: {image}")
+            elif isinstance(image, BaseException):
+                raise image
+        if wrong:
+            raise HTTPException(400, "; ".join(wrong))
+        return images  # type: ignore[return-value]
+
+    def _prediction(self, name: str | None, scores_K: np.ndarray) -> dict[str, Any]:
+        """`label` is the most probable one; `labels` are all that hold."""
+        labels, best = self.about.labels, int(scores_K.argmax())
+        probabilities = [round(float(score), 6) for score in scores_K]
+        holds = [labels[best]]
+        if self.about.task == "multi_label":
+            thresholds = zip(labels, scores_K, self.about.thresholds, strict=True)
+            holds = [label for label, score, least in thresholds if score >= least]
+        return {
+            "name": name,
+            "label": labels[best],
+            "probability": probabilities[best],
+            "labels": holds,
+            "probabilities": dict(zip(labels, probabilities, strict=True)),
+        }
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    """A bug of ours or a runtime that fails: the log has the traceback."""
+    return JSONResponse({"error": f"the server failed: {type(error).__name__}"}, 500)

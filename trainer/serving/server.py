@@ -1,0 +1,53 @@
+"""The socket and the signals."""
+
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from trainer.errors import UserError
+from trainer.serving.limits import Limits
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that takes connections; port 0 is any free one. Raises: UserError."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)  # type: ignore[arg-type]
+    except OSError as error:
+        problem = f"cannot listen on {host}:{port}: {error.strerror or error}"
+        raise UserError("--host, --port", problem, "choose others; --port 0 takes a free one")
+
+
+def serve(app: ASGIApp, listening: socket.socket, limits: Limits) -> None:
+    """Until SIGINT or SIGTERM: what is being answered then is answered; a second Ctrl-C does not
+    wait for it."""
+    config = uvicorn.Config(
+        app,
+        lifespan="on",
+        ws="none",
+        log_config=None,  # warnings and tracebacks go to standard error, what is normal nowhere
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=limits.farewell,
+    )
+    server = uvicorn.Server(config)
+    with listening, _heeded(server.handle_exit):
+        server.run([listening])
+
+
+@contextmanager
+def _heeded(handler: Callable[..., None]) -> Iterator[None]:
+    """uvicorn has handlers of its own only while it serves, and raises what they caught once more
+    at the end: that must find a handler too, or it would end this process."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, kept in before.items():
+            signal.signal(number, kept)

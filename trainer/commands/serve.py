@@ -25,7 +25,8 @@ def run(target: str | None, host: str, port: int, batch: int, wait: float, body:
         from trainer.serving import app, server
         from trainer.serving.limits import Limits
     except ImportError:
-        raise UserError("serve", 'needs an extra: pip install "keras-image-trainer[serve]"') from None
+        problem = 'needs an extra: pip install "keras-image-trainer[serve]"'
+        raise UserError("serve", problem) from None
     path = model(target)
     about, scores = opened.open(path)
     shape = (1, *about.image_size, about.channels)
@@ -33,7 +34,11 @@ def run(target: str | None, host: str, port: int, batch: int, wait: float, body:
     limits = Limits(batch=batch, wait=wait / 1000, body=round(body * 10**6))
     if host not in LOOPBACK:
         terminal.warn(f"whoever reaches {host} can use this server: it asks for no password")
-    service = app.application(scores, about, lambda content: present(decode(content), about), limits)
+
+    def read(content: bytes) -> np.ndarray:
+        return present(decode(content), about)
+
+    service = app.application(scores, about, read, limits)
     with server.listen(host, port) as listening:
         terminal.say(f"model    {path}: {about.name}, {len(about.labels)} labels")
         terminal.say(f"address  {_address(host, listening.getsockname()[1])}")

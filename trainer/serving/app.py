@@ -101,7 +101,7 @@ class _Service(NamedTuple):
         return JSONResponse(protocol.answer(asked, self.about, scores_NK, names))
 
     async def page(self, request: Request) -> Response:
-        return HTMLResponse(page.page(self.about, self.limits), headers=page.HEADERS)
+        return HTMLResponse(page.page(self.about), headers=page.HEADERS)
 
     async def health(self, request: Request) -> Response:
         ready = not self.batcher.full
@@ -157,7 +157,8 @@ class _Service(NamedTuple):
         wrong = []
         for number, (picture, image) in enumerate(zip(found, images, strict=True), 1):
             if isinstance(image, ValueError):
-                wrong.append(f"{picture.name or f'picture {number}'}: {image}")
+                alone = picture.name is None and len(found) == 1
+                wrong.append(str(image) if alone else f"{picture.name or number}: {image}")
             elif isinstance(image, BaseException):
                 raise image
         if wrong:

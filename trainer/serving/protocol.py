@@ -4,7 +4,6 @@ Field names are those of github.com/kserve/open-inference-protocol. N pictures, 
 the shape that the network takes.
 """
 
-import json
 from typing import Any, NoReturn
 
 import numpy as np
@@ -64,10 +63,11 @@ def wanted(request: dict[str, Any]) -> tuple[str, ...]:
     asked = request.get("outputs")
     if asked is None:
         return OUTPUTS
-    known = {name: {"name": name} for name in OUTPUTS}
-    if not isinstance(asked, list) or not asked or any(each not in known.values() for each in asked):
-        _refuse(f"expected outputs of {json.dumps([*known.values()])}")
-    return tuple(each["name"] for each in asked)
+    rows = asked if isinstance(asked, list) else []
+    names = [each.get("name") if isinstance(each, dict) else None for each in rows]
+    if not names or any(name not in OUTPUTS for name in names):
+        _refuse('expected outputs of [{"name": "probabilities"}, {"name": "label_index"}]')
+    return tuple(map(str, names))
 
 
 def answer(

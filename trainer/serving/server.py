@@ -17,10 +17,11 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)  # type: ignore[arg-type]
+        return socket.create_server(address[:2], family=family, backlog=2048)
     except OSError as error:
         problem = f"cannot listen on {host}:{port}: {error.strerror or error}"
-        raise UserError("--host, --port", problem, "choose others; --port 0 takes a free one")
+        hint = "choose others; --port 0 takes a free one"
+        raise UserError("--host, --port", problem, hint) from None
 
 
 def serve(app: ASGIApp, listening: socket.socket, limits: Limits) -> None:

@@ -46,7 +46,7 @@ def run(this: runs.Run, overrides: Sequence[str] = ()) -> None:
     """
     trained = restore(this, overrides)
     split = sides(this, trained)
-    proof = _proof(this, trained, split.validation)
+    proof = validation(this, trained, split.validation)
     material = Material(trained.model, _about(this, trained), _calibration(trained, split.train))
     files.demand_writable(this.export / "parity.json", str(this.folder))
     rows = [_one(spec, this.export, material, proof) for spec in trained.config.export]
@@ -101,7 +101,8 @@ def _metrics(this: runs.Run) -> dict[str, float]:
     return {name: value for name, value in found.items() if isinstance(value, float)}
 
 
-def _proof(this: runs.Run, trained: Trained, examples: Examples) -> Proof:
+def validation(this: runs.Run, trained: Trained, examples: Examples) -> Proof:
+    """Up to IMAGES of these pictures, as Keras sees and scores them."""
     some = examples.take(_spread(len(examples), IMAGES))
     batches = feed.evaluation(some, trained.config.data, Faults({}, []))
     scores_NK, weights_N = predict.scores(trained.model, batches)

@@ -1,5 +1,6 @@
 """The socket and the signals."""
 
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -19,26 +20,35 @@ def listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = found[0]
         return socket.create_server(address[:2], family=family, backlog=2048)
     except OSError as error:
-        problem = f"cannot listen on {host}:{port}: {error.strerror or error}"
+        reason = (error.strerror or str(error)).partition(" (while")[0]  # the address once more
+        problem = f"cannot listen on {host}:{port}: {reason}"
         hint = "choose others; --port 0 takes a free one"
         raise UserError("--host, --port", problem, hint) from None
+
+
+def server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
+    """What `serve` runs: it ends when `should_exit` is set."""
+    # A client that sends nonsense has its answer: a line of it each would only fill the log.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    config = uvicorn.Config(
+        app,
+        lifespan="on",
+        ws="none",
+        log_config=None,  # tracebacks go to standard error
+        log_level="error",
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=limits.farewell,
+    )
+    return uvicorn.Server(config)
 
 
 def serve(app: ASGIApp, listening: socket.socket, limits: Limits) -> None:
     """Until SIGINT or SIGTERM: what is being answered then is answered; a second Ctrl-C does not
     wait for it."""
-    config = uvicorn.Config(
-        app,
-        lifespan="on",
-        ws="none",
-        log_config=None,  # warnings and tracebacks go to standard error, what is normal nowhere
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=limits.farewell,
-    )
-    server = uvicorn.Server(config)
-    with listening, _heeded(server.handle_exit):
-        server.run([listening])
+    made = server(app, limits)
+    with listening, _heeded(made.handle_exit):
+        made.run([listening])
 
 
 @contextmanager

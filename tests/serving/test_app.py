@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.serving.models import ABOUT, MANY, ask, form, png, scores, serving
+from trainer.serving import server
 from trainer.serving.limits import Limits
 from trainer.serving.page import page
 
@@ -144,6 +146,12 @@ def test_bad_requests(
     assert answer.json["error"]
     if error:
         assert answer.json["error"] == error
+
+
+def test_small_answers_are_sent_at_once() -> None:
+    """Else the body of an answer waits for the client's system to confirm its head: 40 ms."""
+    with server.listen("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP
 
 
 def test_what_is_not_http_at_all(port: int) -> None:

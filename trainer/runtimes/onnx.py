@@ -15,8 +15,12 @@ def open(path: Path) -> Opened:
 
     Raises: UserError if onnxruntime cannot use the file or it does not describe itself.
     """
+    options = onnxruntime.SessionOptions()
+    # Threads that wait by spinning take the time of those that decode: 1,000 requests to a server
+    # on two busy cores cost 11.9 s of CPU time, and 4.4 s without.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has a class of its own for every cause
         said = str(error).splitlines()[0]
         raise UserError(str(path), f"onnxruntime cannot open it: {said}") from None

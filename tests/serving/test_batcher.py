@@ -54,12 +54,12 @@ def test_what_comes_while_a_batch_is_computed_makes_the_next() -> None:
 
     def compute(images: np.ndarray) -> np.ndarray:
         begun.set()
-        go.wait()
+        go.wait(20)
         return echo(images)
 
     async def story(batcher: Batcher) -> list[list[float]]:
         tasks = [asyncio.create_task(asked(batcher, 0))]
-        await asyncio.to_thread(begun.wait)
+        await asyncio.to_thread(begun.wait, 20)
         tasks += [asyncio.create_task(asked(batcher, value)) for value in range(1, 8)]
         tasks.append(asyncio.create_task(asked(batcher, 8, 9, 10)))
         await asyncio.sleep(0)

@@ -196,9 +196,8 @@ def test_a_port_that_is_taken(model: Path, trainer: Trainer) -> None:
 
 
 def test_without_the_extra(model: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("trainer.serving")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr("trainer.serving.server", raising=False)
+    monkeypatch.delattr("trainer.serving.server")
+    monkeypatch.delitem(sys.modules, "trainer.serving.server")
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     done = trainer("serve", model)
     assert (done.code, done.err) == (

@@ -74,4 +74,4 @@ def _heeded(handler: Callable[..., None]) -> Iterator[None]:
         yield
     finally:
         for number, kept in before.items():
-            signal.signal(number, kept)
+            signal.signal(number, kept or signal.SIG_DFL)  # None: not set by Python

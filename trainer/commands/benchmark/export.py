@@ -19,6 +19,7 @@ from trainer.commands.export import Proof, validation
 from trainer.errors import Failed, UserError
 from trainer.export import parity
 from trainer.runtimes import opened
+from trainer.runtimes.opened import Scores
 
 NUMBERS = ("p50_ms", "p99_ms")
 
@@ -76,7 +77,7 @@ def _written(this: runs.Run) -> list[Path]:
     return found
 
 
-def _keras(model: keras.Model) -> _timed.Scores:
+def _keras(model: keras.Model) -> Scores:
     """As evaluation calls it."""
 
     @tf.function(reduce_retracing=True)

@@ -31,7 +31,7 @@ import cv2
 import numpy as np
 
 JPEG = "image/jpeg"
-HUGE = 10**9  # bytes
+PARTS = 2**14  # of 64 kB: a gigabyte
 
 
 class Answer(NamedTuple):
@@ -154,13 +154,11 @@ def load(process: subprocess.Popen, port: int, requests: int, clients: int) -> N
     alone = [post(connection, body) for body in bodies]
     line(f"one client, {requests:,} requests", percentiles(alone))
     before = memory(process)
-    pictures, batches = (
-        figure(port, f"trainer_{name}") for name in ("pictures_total", "batch_pictures_count")
-    )
+    names = ("trainer_pictures_total", "trainer_batch_pictures_count")
+    earlier = [figure(port, name) for name in names]
     answers, seconds = at_once(port, bodies, clients)
     pictures, batches = (
-        figure(port, "trainer_pictures_total") - pictures,
-        figure(port, "trainer_batch_pictures_count") - batches,
+        figure(port, name) - start for name, start in zip(names, earlier, strict=True)
     )
     came = [each for each in answers if each and each.status == 200]
     line(f"{clients} clients, {requests:,} requests", percentiles(came))
@@ -198,22 +196,27 @@ def bad(port: int) -> None:
 
 
 def oversized(process: subprocess.Popen, port: int) -> None:
-    """A gigabyte, announced and not."""
+    """A gigabyte, announced and not; of the latter as much is held as a body may have."""
     print()
-    chunk = b"x" * 2**16
-    for name in ("1 GB, announced", "1 GB in chunks, not announced"):
+    part = b"x" * 2**16
+    cases = [
+        ("1 GB, announced", ("Content-Length", str(len(part) * PARTS)), part, b""),
+        (
+            "1 GB, not announced",
+            ("Transfer-Encoding", "chunked"),
+            b"%x\r\n%s\r\n" % (len(part), part),
+            b"0\r\n\r\n",
+        ),
+    ]
+    for name, header, sent, end in cases:
         connection, before = connected(port), memory(process)
         connection.putrequest("POST", "/predict")
-        announced = name.split()[-1] == "announced" and "not" not in name
-        connection.putheader(
-            *(("Content-Length", str(HUGE)) if announced else ("Transfer-Encoding", "chunked"))
-        )
+        connection.putheader(*header)
         connection.endheaders()
         begun = time.perf_counter()
-        part = chunk if announced else b"%x\r\n%s\r\n" % (len(chunk), chunk)
-        for _ in range(HUGE // len(chunk)):
-            connection.sock.sendall(part)
-        connection.sock.sendall(b"x" * (HUGE % len(chunk)) if announced else b"0\r\n\r\n")
+        for _ in range(PARTS):
+            connection.sock.sendall(sent)
+        connection.sock.sendall(end)
         status, after = connection.getresponse().status, memory(process)
         taken, grown = time.perf_counter() - begun, after["VmHWM"] - before["VmHWM"]
         line(f"  {name}", f"{status}  {taken:.1f} s to send; memory at most {grown:+.1f} MB")
@@ -221,7 +224,7 @@ def oversized(process: subprocess.Popen, port: int) -> None:
 
 def stopped(process: subprocess.Popen, port: int, clients: int) -> None:
     """SIGTERM while all clients ask: who was being answered is answered."""
-    bodies, refused = [drawn(number) for number in range(clients * 200)], 0
+    bodies = [drawn(number) for number in range(clients * 20)] * 10
     found: list[Answer | Exception] = []
 
     def client(part: list[bytes]) -> None:

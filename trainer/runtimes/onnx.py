@@ -17,7 +17,7 @@ def open(path: Path) -> Opened:
     """
     options = onnxruntime.SessionOptions()
     # Threads that wait by spinning take the time of those that decode: 1,000 requests to a server
-    # on two busy cores cost 11.9 s of CPU time, and 4.4 s without.
+    # on two busy cores cost 6 to 8 s of CPU time, and 4 to 5 s without.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

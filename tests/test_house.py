@@ -199,7 +199,7 @@ def test_options_live_in_the_config_not_on_the_command_line() -> None:
         "check": ["--set"],
         "evaluate": ["--set"],
         "export": ["--set"],
-        "predict": ["--out"],
+        "predict": ["--every", "--frames", "--out", "--sort-into", "--top"],
         "data fetch": ["--into"],
         "data inspect": ["--json", "--set"],
         "data preview": ["--out", "--set"],

@@ -11,4 +11,5 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # a keras.json in the home
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only: start-up notes drown the display
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for newer versions
 os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # unreadable files are reported by name instead
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # and so are unreadable videos
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**26))  # 0.2 GB: refuses bombs unopened

@@ -113,31 +113,40 @@ def export(run: Target = None, overrides: Overrides = []) -> None:  # noqa: B006
 
 @app.command()
 def predict(
-    paths: Annotated[
+    arguments: Annotated[
         list[str],
         typer.Argument(
-            metavar="[RUN] PATH...",
-            help="Pictures and folders; a run or config before them, else the latest run.",
+            metavar="[MODEL] PATH...",
+            help="A run, a config or an exported file, else the latest run; then pictures, "
+            "folders, 'patterns/**/*.jpg', addresses, videos, camera:0.",
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="A CSV with every probability.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Every probability, as .csv or .jsonl."),
+    ] = None,
+    sort_into: Annotated[
+        Path | None,
+        typer.Option("--sort-into", metavar="FOLDER", help="Copies, in a folder for each class."),
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option("--top", help="Say the so many most probable labels.", min=1)
+    ] = None,
+    every: Annotated[
+        int | None,
+        typer.Option(
+            "--every", help="Which frames. Default: all; of a camera one a second.", min=1
+        ),
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option("--frames", help="How many frames at most of each video.", min=1)
     ] = None,
 ) -> None:
-    """Label pictures with the best epoch of a run."""
+    """Label pictures with a run or an exported file."""
     with _reported():
-        from trainer.run import find, is_run
-
-        named = is_run(paths[0])
-        run, pictures = find(paths[0] if named else None), paths[1:] if named else paths
-        if not pictures:
-            raise UserError(
-                "PATH", "no pictures given", f"as in trainer predict {paths[0]} hand.jpg"
-            )
-        _import_libraries()
         from trainer.commands import predict as verb
 
-        verb.run(run, [Path(path) for path in pictures], out)
+        verb.run(arguments, out, sort_into, top, every, frames)
 
 
 @app.command()

@@ -3,11 +3,12 @@
 import csv
 import errno
 import json
+import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -47,6 +48,40 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if partial.parent.is_dir():
             remove(partial)
+
+
+@contextmanager
+def adding(folder: Path, names: Iterable[str]) -> Iterator[Path]:
+    """Yields a path to write a file to. When the block ends well, the file gets the first of the
+    names that is free in the folder; nothing is ever overwritten.
+
+    Raises: UserError when the place is not writable.
+    """
+    partial = folder / f".{uuid.uuid4().hex}.partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield partial
+        next(name for name in names if _given(partial, folder / name))
+    except OSError as error:
+        raise not_writable(folder, error) from None
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def _given(partial: Path, path: Path) -> bool:
+    """Whether the file got that name; False if there is one already."""
+    try:
+        os.link(partial, path)  # unlike a renaming, it fails where a file is
+    except FileExistsError:
+        return False
+    except OSError:  # a disk without links, as memory cards are: an empty file holds the name
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        partial.replace(path)
+    return True
 
 
 @contextmanager
@@ -92,6 +127,16 @@ def demand_writable(path: Path, where: str) -> None:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder")
         with tempfile.NamedTemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise not_writable(path, error, where) from None
+
+
+def demand_folder(path: Path, where: str) -> None:
+    """Makes the folder. Raises UserError if files cannot be written into it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path):
             pass
     except OSError as error:
         raise not_writable(path, error, where) from None
@@ -146,6 +191,12 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """One after another as they come, atomically."""
+    with replacing(path) as partial, _opened(partial) as file:
+        file.writelines(f"{line}\n" for line in lines)
 
 
 def _opened(path: Path) -> TextIO:

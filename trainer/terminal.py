@@ -17,6 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
+from trainer.errors import UserError
+
 NUMBER = r"[ %\-.,0-9()e]*[kMGT]?"
 PLAIN_SECONDS = 30  # between two plain lines of one piece of work
 
@@ -122,7 +124,8 @@ def _plain(total: int, what: str, unit: str) -> Tick:
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Drops what native code writes to standard error; said after all if the block fails.
+    """Drops what native code writes to standard error; said after all if the block fails, but for a
+    UserError, which says itself what is wrong.
 
     TensorFlow's import writes six lines about oneDNN and CUDA there, whatever its log level.
     """
@@ -132,6 +135,8 @@ def silenced() -> Iterator[None]:
         os.dup2(sink.fileno(), 2)
         try:
             yield
+        except UserError:
+            raise
         except Exception:
             sink.seek(0)
             os.write(kept, sink.read())

@@ -1,25 +1,22 @@
 """`trainer export`: writes the files of the config and proves that they agree with Keras."""
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer import __version__, files, terminal
+from trainer import files, terminal
 from trainer import run as runs
 from trainer.commands import _fresh
+from trainer.commands._about import about
 from trainer.commands._restore import Trained, demand_pictures, restore, sides
-from trainer.config.about import About
 from trainer.config.export import Export
 from trainer.data import feed
 from trainer.data.examples import Examples
 from trainer.data.pipeline import Faults
 from trainer.errors import Failed
 from trainer.evaluation import predict
-from trainer.evaluation.metrics import THRESHOLD
 from trainer.export import parity
 from trainer.export.material import Material
 from trainer.parts import part
@@ -47,7 +44,7 @@ def run(this: runs.Run, overrides: Sequence[str] = ()) -> None:
     trained = restore(this, overrides)
     split = sides(this, trained)
     proof = validation(this, trained, split.validation)
-    material = Material(trained.model, _about(this, trained), _calibration(trained, split.train))
+    material = Material(trained.model, about(this, trained), _calibration(trained, split.train))
     files.demand_writable(this.export / "parity.json", str(this.folder))
     rows = [_one(spec, this.export, material, proof) for spec in trained.config.export]
     files.write_json(this.export / "parity.json", rows)
@@ -73,32 +70,6 @@ def _one(spec: Export, folder: Path, material: Material, proof: Proof) -> dict[s
     except _DisagreesError:
         files.remove(target)  # an older one would look like this one
     return {"kind": spec.kind, "file": str(target), "bytes": weight, **result}
-
-
-def _about(this: runs.Run, trained: Trained) -> About:
-    data = trained.config.data
-    return About(
-        name=trained.config.name,
-        task="multi_label" if trained.multi_label else "single_label",
-        labels=trained.classes,
-        thresholds=(THRESHOLD,) * len(trained.classes) if trained.multi_label else (),
-        metrics=_metrics(this),
-        config_sha256=hashlib.sha256(this.config.read_bytes()).hexdigest(),
-        trainer=__version__,
-        image_size=data.image_size,
-        channels=data.channels,
-        fit=data.fit,
-        resize=data.resize,
-    )
-
-
-def _metrics(this: runs.Run) -> dict[str, float]:
-    """The figures of the whole test split, if it was evaluated."""
-    try:
-        found = json.loads(this.metrics.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return {name: value for name, value in found.items() if isinstance(value, float)}
 
 
 def validation(this: runs.Run, trained: Trained, examples: Examples) -> Proof:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict, ValidationError
+from pydantic import Field, Strict, ValidationError, model_validator
 
 from trainer.config.data import Presentation
 from trainer.errors import UserError
@@ -25,6 +25,12 @@ class About(Presentation):
     metrics: dict[str, float] = Field(default={})  # on the test split, before the export
     config_sha256: str = ""
     trainer: str = ""  # the version that wrote the file
+
+    @model_validator(mode="after")
+    def _one_threshold_per_label(self) -> "About":
+        if self.task == "multi_label" and len(self.thresholds) != len(self.labels):
+            raise ValueError(f"{len(self.thresholds)} thresholds for {len(self.labels)} labels")
+        return self
 
     def written(self) -> dict[str, str]:
         """Field -> JSON, for formats that keep texts by name."""

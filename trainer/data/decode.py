@@ -126,6 +126,15 @@ def resize(pixels: np.ndarray, image_size: tuple[int, int], method: str = "area"
     return cv2.resize(pixels, (width, height), interpolation=filtering)
 
 
+def suffix(content: bytes) -> str:
+    """`.jpg`, `.png` and so on, by what the content is; `.img` where Pillow does not know it."""
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            return f".{str(picture.format).lower().replace('jpeg', 'jpg')}"
+    except Exception:  # Pillow raises whatever a broken file makes it stumble over
+        return ".img"
+
+
 def jpeg(content: bytes) -> Jpeg | None:
     """The header of a JPEG; None of everything else. Pillow takes 70 µs for it, a seventh of what
     decoding 320 px costs."""

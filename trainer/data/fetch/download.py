@@ -11,6 +11,7 @@ import json
 import shutil
 import socket
 import ssl
+import string
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from trainer import __version__, files, terminal
 from trainer.config.recipe import File
@@ -28,6 +29,12 @@ ATTEMPTS = 5
 PAUSE_SECONDS = 1.0  # before the second attempt; doubles with each
 TIMEOUT_SECONDS = 30.0  # without a single byte
 BLOCK = 1 << 18
+
+# Of one picture, which is not worth as much patience as a dataset.
+PICTURE_BYTES = 100_000_000
+PICTURE_SECONDS = 10.0  # without a single byte; six times that in all
+
+_HEADERS = {"User-Agent": f"trainer/{__version__}", "Accept-Encoding": "identity"}
 
 Tick = Callable[[int], None]
 
@@ -66,6 +73,21 @@ def fetch(wanted: File, path: Path, tick: Tick) -> None:
     with _written(path):
         _version_of(partial).unlink(missing_ok=True)
         partial.replace(path)
+
+
+def content(url: str) -> bytes:
+    """What an address answers with, if that may be a picture. One attempt.
+
+    Raises: ValueError with the reason if it answers nothing, or no picture, or too much.
+    """
+    try:
+        request = urllib.request.Request(quote(url, safe=string.punctuation), headers=_HEADERS)
+        response = _opener().open(request, timeout=PICTURE_SECONDS)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        explained = _explained(url, error)
+        raise ValueError(getattr(explained, "problem", str(explained))) from None
+    with response:
+        return _whole(response)
 
 
 def verify(wanted: File, path: Path) -> None:
@@ -124,7 +146,7 @@ def _receive(wanted: File, partial: Path, tick: Tick) -> None:
 def _connected(
     wanted: File, partial: Path, held: int, version: str
 ) -> Iterator[http.client.HTTPResponse]:
-    headers = {"User-Agent": f"trainer/{__version__}", "Accept-Encoding": "identity"}
+    headers = dict(_HEADERS)
     if held:
         headers |= {"Range": f"bytes={held}-", "If-Range": version}
     request = urllib.request.Request(wanted.url, headers=headers)
@@ -136,7 +158,7 @@ def _connected(
             and error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
         ):
             _discard(partial)  # the file became shorter: the next attempt starts anew
-        raise _explained(wanted, error) from None
+        raise _explained(wanted.url, error) from None
     with response:
         yield response
 
@@ -168,7 +190,28 @@ def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         yield block
 
 
-def _explained(wanted: File, error: Exception) -> Exception:
+def _whole(response: http.client.HTTPResponse) -> bytes:
+    """All of a picture. Raises ValueError."""
+    kind = response.headers.get("Content-Type", "").partition(";")[0]
+    if kind.startswith("text/"):
+        raise ValueError(f"the server sends {kind}, which is no picture")
+    begun, held = time.monotonic(), bytearray()
+    try:
+        for block in _blocks(response):
+            held += block
+            if len(held) > PICTURE_BYTES:
+                raise ValueError(f"it has more than {files.size(PICTURE_BYTES)}")
+            if time.monotonic() - begun > 6 * PICTURE_SECONDS:
+                raise ValueError("the server is too slow")
+    except _CutError as cut:
+        raise ValueError(str(cut)) from None
+    announced = response.headers.get("Content-Length", "")
+    if announced.isdecimal() and len(held) < int(announced):
+        raise ValueError(f"the connection broke after {len(held):,} of {int(announced):,} bytes")
+    return bytes(held)
+
+
+def _explained(url: str, error: Exception) -> Exception:
     """What went wrong before the first byte: _CutError if it may pass, else the UserError."""
     if isinstance(error, HTTPError):
         error.close()
@@ -176,23 +219,23 @@ def _explained(wanted: File, error: Exception) -> Exception:
         if error.code >= 500 or error.code in (408, 416, 429):
             return _CutError(answer)
         hint = "the file may have moved: look for it on the homepage that the recipe names"
-        return UserError(wanted.url, answer, hint)
+        return UserError(url, answer, hint)
     if isinstance(error, ValueError):
-        return UserError(wanted.url, f"is no address: {error}")
+        return UserError(url, f"is no address: {error}")
     reason = error.reason if isinstance(error, URLError) else error
-    host = urlsplit(wanted.url).hostname
+    host = urlsplit(url).hostname
     if isinstance(reason, socket.gaierror):
         hint = "is this computer online? The same command goes on where this one stopped"
-        return UserError(wanted.url, f"the host {host} was not found", hint)
+        return UserError(url, f"the host {host} was not found", hint)
     if isinstance(reason, ssl.SSLCertVerificationError):
         problem = f"the certificate of {host} is not accepted: {reason.verify_message}"
         hint = (
             "a wrong clock, a proxy in between or outdated certificates can be the cause; "
             "SSL_CERT_FILE names a file with other ones"
         )
-        return UserError(wanted.url, problem, hint)
+        return UserError(url, problem, hint)
     if isinstance(reason, str):  # urllib's own: an unknown scheme, a redirect without end
-        return UserError(wanted.url, reason)
+        return UserError(url, reason)
     return _CutError(f"no connection to {host}: {getattr(reason, 'strerror', None) or reason}")
 
 

@@ -1,0 +1,99 @@
+"""The model that a command line names: a run, a config for its latest run, or an exported file.
+
+Only what needs TensorFlow imports it: with an ONNX file a command starts in a second.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from trainer import run as runs
+from trainer import terminal
+from trainer.data import inputs
+from trainer.errors import UserError
+from trainer.runtimes import opened
+from trainer.runtimes.opened import Opened
+
+
+def parted(arguments: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+    """`[MODEL] PATH...`: the model, None for the latest run, and what it is to look at.
+
+    The first argument is the model if it looks like one: a .yaml file, the folder of a run, or what
+    `runtimes.opened` knows by its suffix or by a file in it.
+
+    Raises: UserError if there are no paths, or a model is among them.
+    """
+    first = arguments[0]
+    model, paths = (first, arguments[1:]) if is_model(first) else (None, arguments)
+    if not paths:
+        hint = f"as in trainer predict {first} hand.jpg"
+        if inputs.has_pictures(Path(first)):
+            hint = f"{first} is a model; for the pictures in it: trainer predict MODEL {first}"
+        raise UserError("PATH", "no pictures given", hint)
+    for path in paths:
+        if is_model(path) and not inputs.has_pictures(Path(path)):
+            problem = "is a model, but expected here is what it is to look at"
+            raise UserError(path, problem, "one model is named first: trainer predict MODEL PATH…")
+    return model, paths
+
+
+def is_model(target: str) -> bool:
+    """Whether it names a model, by its looks; whether there is one, `find` and `open` say."""
+    if inputs.is_address(target) or inputs.is_live([target]):
+        return False
+    above = (Path(target) / "latest" / "config.yaml").is_file()  # `find` says how to go on
+    return above or runs.is_run(target) or opened.kind_of(Path(target)) is not None
+
+
+def find(target: str | None) -> runs.Run | Path:
+    """What the name stands for: a run, or an exported file. Raises: UserError if there is no run of
+    that name."""
+    exported = target and not runs.is_run(target) and opened.kind_of(Path(target))
+    return Path(str(target)) if exported else runs.find(target)
+
+
+def open(found: runs.Run | Path) -> Opened:
+    """The model, ready to be asked; the same whatever it comes from.
+
+    Raises: UserError if it cannot be used; by `scores` too, if the file fails on pictures.
+    """
+    if isinstance(found, runs.Run):
+        return _trained(found)
+    with terminal.silenced():  # runtimes write what they think of a file to standard error
+        model = opened.open(found)
+    return Opened(model.about, _checked(model, found))
+
+
+def _trained(run: runs.Run) -> Opened:
+    with terminal.silenced():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+    from trainer.commands._about import about
+    from trainer.commands._restore import restore
+    from trainer.evaluation.predict import forward
+
+    trained = restore(run)
+    network = forward(trained.model)
+    return Opened(about(run, trained), lambda images: network(images).numpy())
+
+
+def _checked(model: Opened, path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """Its scores. What a file makes of pictures is as little to be relied on as the file itself."""
+
+    def scores(images: np.ndarray) -> np.ndarray:
+        try:
+            found = np.asarray(model.scores(images))
+        except Exception as error:  # every runtime has classes of its own
+            said = str(error).partition("\n")[0] or type(error).__name__
+            raise UserError(str(path), f"fails on pictures: {said}") from None
+        expected = (len(images), len(model.about.labels))
+        if found.shape != expected:
+            problem = f"gives {list(found.shape)} numbers for {expected[0]} pictures"
+            raise UserError(str(path), f"{problem} and {expected[1]} labels")
+        if not np.isfinite(found).all():
+            raise UserError(str(path), "gives probabilities that are no numbers")
+        return found
+
+    return scores

@@ -269,7 +269,7 @@ def test_predict_reports_and_skips_what_is_no_picture(small: Path, trainer: Trai
     done = trainer("predict", "pictures/red/00.png", "bad.jpg", "--out", "labels.csv")
     assert done.code == 1
     assert done.err == (
-        "warning: bad.jpg is left out: empty file\nerror: 1 of 2 files could not be decoded\n"
+        "warning: bad.jpg is left out: empty file\nerror: 1 of 2 pictures could not be read\n"
     )
     assert [row["path"] for row in csv.DictReader(Path("labels.csv").open())] == [
         "pictures/red/00.png"
@@ -346,7 +346,8 @@ def test_predict_writes_through_a_link_and_over_no_picture(small: Path, trainer:
     assert Path("link.csv").is_symlink()
     assert Path("real.csv").read_text().startswith("path,label,probability,blue")
     assert trainer("predict", "pictures", "--out", "pictures/red/00.png").err == (
-        "error: --out: pictures/red/00.png is the name of a picture\n  as in --out labels.csv\n"
+        "error: --out: expected a name that ends in .csv or .jsonl, received pictures/red/00.png\n"
+        "  as in --out labels.csv\n"
     )
 
 

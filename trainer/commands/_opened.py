@@ -4,6 +4,7 @@ Only what needs TensorFlow imports it: with an ONNX file a command starts in a s
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,17 @@ from trainer.runtimes import opened
 from trainer.runtimes.opened import Opened
 
 
-def parted(arguments: Sequence[str]) -> tuple[str | None, Sequence[str]]:
-    """`[MODEL] PATH...`: the model, None for the latest run, and what it is to look at.
+def parted(arguments: Sequence[str]) -> tuple[runs.Run | Path, Sequence[str]]:
+    """`[MODEL] PATH...`: the model, which is the latest run if none is named, and what it is to look
+    at.
 
     The first argument is the model if it looks like one: a .yaml file, the folder of a run, or what
     `runtimes.opened` knows by its suffix or by a file in it.
 
-    Raises: UserError if there are no paths, or a model is among them.
+    Raises: UserError if there is no such run, if there are no paths, or a model is among them.
     """
-    first = arguments[0]
-    model, paths = (first, arguments[1:]) if is_model(first) else (None, arguments)
+    first, named = arguments[0], is_model(arguments[0])
+    model, paths = find(first if named else None), arguments[1:] if named else arguments
     if not paths:
         hint = f"as in trainer predict {first} hand.jpg"
         if inputs.has_pictures(Path(first)):
@@ -42,8 +44,10 @@ def is_model(target: str) -> bool:
     """Whether it names a model, by its looks; whether there is one, `find` and `open` say."""
     if inputs.is_address(target) or inputs.is_live([target]):
         return False
-    above = (Path(target) / "latest" / "config.yaml").is_file()  # `find` says how to go on
-    return above or runs.is_run(target) or opened.kind_of(Path(target)) is not None
+    with suppress(OSError):  # too long for a name, or in a folder that is locked
+        above = (Path(target) / "latest" / "config.yaml").is_file()  # `find` says how to go on
+        return above or runs.is_run(target) or opened.kind_of(Path(target)) is not None
+    return False
 
 
 def find(target: str | None) -> runs.Run | Path:

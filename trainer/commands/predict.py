@@ -55,8 +55,7 @@ def run(
 
     Raises: Failed at the end if pictures could not be read. Interrupted.
     """
-    name, targets = _opened.parted(arguments)
-    found = _opened.find(name)
+    found, targets = _opened.parted(arguments)
     names = inputs.listed(targets, limited=frames is not None)
     live = inputs.is_live(names)
     _demand_frames(names, every, frames)
@@ -139,17 +138,16 @@ def _answered(
     """What the model says of the pictures that can be read, in batches of that size; ends early
     when a signal was heard."""
     while not heard and (batch := list(islice(ready, size))):
-        good = [each for each in batch if isinstance(each, inputs.Ready)]
         for each in batch:
             if isinstance(each, inputs.Unreadable):
                 terminal.warn(f"{each.name} is left out: {each.reason}")
+        good = [each for each in batch if isinstance(each, inputs.Ready)]
+        scores_NK = model.scores(np.stack([each.image for each in good])) if good else ()
         tally.seen += len(batch)
         tally.unreadable += len(batch) - len(good)
         tick(tally.begun, batch[-1].name)
-        if good:
-            scores_NK = model.scores(np.stack([picture.image for picture in good]))
-            for picture, scores_K in zip(good, scores_NK, strict=True):
-                yield _answers.answer(picture, scores_K, model.about)
+        for picture, scores_K in zip(good, scores_NK, strict=True):
+            yield _answers.answer(picture, scores_K, model.about)
 
 
 def _copied(answers: Iterator[Answer], copies: Copies) -> Iterator[Answer]:

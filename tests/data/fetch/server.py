@@ -23,6 +23,7 @@ class Server(ThreadingHTTPServer):
         status: answers every request with it.
         announces: the Content-Length to claim; 0 for none.
         moved: path -> address to redirect to.
+        kind: the Content-Type to claim; "" for none.
     """
 
     def __init__(self, contents: dict[str, bytes]) -> None:
@@ -31,6 +32,7 @@ class Server(ThreadingHTTPServer):
         self.cut: list[int | None] = []
         self.ranges, self.status, self.announces = True, 200, -1
         self.moved: dict[str, str] = {}
+        self.kind = ""
         self.asked: list[tuple[str, str | None]] = []  # (path, Range)
 
     def url(self, name: str) -> str:
@@ -65,6 +67,8 @@ class Handler(BaseHTTPRequestHandler):
         if server.announces:
             announced = len(body) if server.announces < 0 else server.announces
             self.send_header("Content-Length", str(announced))
+        if server.kind:
+            self.send_header("Content-Type", server.kind)
         if server.tag:
             self.send_header("ETag", server.tag)
         self.end_headers()

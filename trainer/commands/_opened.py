@@ -18,8 +18,7 @@ from trainer.runtimes.opened import Opened
 
 
 def parted(arguments: Sequence[str]) -> tuple[runs.Run | Path, Sequence[str]]:
-    """`[MODEL] PATH...`: the model, which is the latest run if none is named, and what it is to look
-    at.
+    """`[MODEL] PATH...`: the model, the latest run if none is named, and what it is to look at.
 
     The first argument is the model if it looks like one: a .yaml file, the folder of a run, or what
     `runtimes.opened` knows by its suffix or by a file in it.

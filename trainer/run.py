@@ -249,6 +249,11 @@ def decoded() -> Path:
     return _cache() / "pixels"
 
 
+def brought(package: str) -> Path:
+    """Software that exports carry along, in the user's cache: the folder can be deleted."""
+    return _cache() / package
+
+
 def _cache() -> Path:
     home = os.path.expanduser("~/.cache")  # noqa: PTH111 (Path.home fails for users without one)
     return Path(os.environ.get("XDG_CACHE_HOME") or home) / "keras-image-trainer"

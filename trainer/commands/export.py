@@ -8,7 +8,7 @@ import numpy as np
 
 from trainer import files, terminal
 from trainer import run as runs
-from trainer.commands import _fresh
+from trainer.commands import _client, _fresh
 from trainer.commands._about import about
 from trainer.commands._restore import Trained, demand_pictures, restore, sides
 from trainer.config.export import Export
@@ -49,6 +49,9 @@ def run(this: runs.Run, overrides: Sequence[str] = ()) -> None:
     rows = [_one(spec, this.export, material, proof) for spec in trained.config.export]
     files.write_json(this.export / "parity.json", rows)
     _show(rows)
+    for spec, row in zip(trained.config.export, rows, strict=True):
+        file = this.export / spec.file
+        _client.follow(spec, row["agrees"], material, split.validation, file)
     wrong = [row["file"] for row in rows if not row["agrees"]]
     if wrong:
         raise Failed(f"not written, because it disagrees with Keras: {', '.join(wrong)}")

@@ -76,4 +76,12 @@ class Onnx(Rounded):
     opset: int = Field(default=18, ge=13, le=18)  # what tf2onnx 1.17 can write
 
 
-Export = Annotated[SavedModel | Onnx, Field(discriminator="kind")]
+class Web(Exported):
+    """A page for any static file server: the network runs in the browser, by onnxruntime-web."""
+
+    name = "web"
+    kind: Literal["web"]
+    runtime: str | None = None  # folder of the npm package onnxruntime-web; nothing: npm brings it
+
+
+Export = Annotated[SavedModel | Onnx | Web, Field(discriminator="kind")]

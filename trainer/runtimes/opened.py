@@ -14,7 +14,10 @@ from trainer.parts import part
 Scores = Callable[[np.ndarray], np.ndarray]
 
 SUFFIXES = {".onnx": "onnx"}
-FOLDERS = {"saved_model.pb": "saved_model"}  # a file in it -> what the folder is
+FOLDERS = {
+    "saved_model.pb": "saved_model",
+    "index.html": "web",
+}  # a file in it -> what the folder is
 
 
 class Opened(NamedTuple):

@@ -28,7 +28,8 @@ class Page:
 
     def __init__(self, process: subprocess.Popen, into: int, out: int) -> None:
         self._process, self._into, self._out = process, into, out
-        self._buffer, self._number, self._session = b"", 0, None
+        self._buffer, self._number, self._loaded = b"", 0, False
+        self._session: str | None = None
         self.complaints: list[
             str
         ] = []  # errors and warnings of the console, exceptions, failed loads
@@ -70,12 +71,17 @@ class Page:
             self.complaints.append(params["entry"]["text"] + " " + params["entry"].get("url", ""))
         elif event == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning"):
             self.complaints.append(json.dumps(params["args"]))
+        elif event == "Page.loadEventFired":
+            self._loaded = True
         elif event == "Network.requestWillBeSent":
             self.requests.append(params["request"]["url"])
 
     def open(self, address: str) -> None:
-        """Goes there."""
+        """Goes there, and waits until everything that the page names has come."""
+        self._loaded = False
         self.call("Page.navigate", url=address)
+        while not self._loaded:
+            self._next(PATIENCE)
 
     def run(self, script: str) -> Any:
         """The value of an expression in the page; promises are awaited, user gestures assumed."""

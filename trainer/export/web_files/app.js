@@ -16,7 +16,7 @@ const ICONS = {
 
 const $ = (id) => document.getElementById(id);
 const sleep = (time) => new Promise((done) => setTimeout(done, time));
-const percent = (share) => share.toLocaleString("en", { style: "percent", maximumFractionDigits: 1 });
+const percent = (share) => share.toLocaleString("en", { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const canvas = document.createElement("canvas");
 const context = canvas.getContext("2d", { willReadFrequently: true });
 
@@ -79,7 +79,7 @@ async function downloaded(names) {
 
 /** What stands in about.json. */
 function introduce() {
-  const title = about.name.replaceAll("_", " ");
+  const title = plays() ? "Rock, paper, scissors" : about.name.replaceAll("_", " ");
   $("name").textContent = document.title = title.charAt(0).toUpperCase() + title.slice(1);
   $("game").hidden = !plays();
   const [height, width] = about.image_size;
@@ -183,7 +183,7 @@ async function startCamera() {
   track.addEventListener("ended", stopCamera);
   $("video").classList.toggle("mirrored", track.getSettings().facingMode !== "environment");
   $("stage").dataset.mode = "camera";
-  $("camera").textContent = "Stop the camera";
+  $("camera").textContent = "Stop camera";
   $("camera").setAttribute("aria-pressed", "true");
   const devices = await navigator.mediaDevices.enumerateDevices();
   $("turn").hidden = devices.filter((each) => each.kind === "videoinput").length < 2;
@@ -197,7 +197,7 @@ function stopCamera() {
   stream = null;
   $("video").srcObject = null;
   $("stage").dataset.mode = "empty";
-  $("camera").textContent = "Use the camera";
+  $("camera").textContent = "Use camera";
   $("camera").setAttribute("aria-pressed", "false");
   $("turn").hidden = true;
 }
@@ -308,10 +308,11 @@ async function round() {
   $("play").disabled = true;
   const ready = stream || await startCamera();
   if (ready) {
+    $("stage").scrollIntoView({ block: "nearest" });
     const hands = Object.keys(BEATS);
     const theirs = hands[crypto.getRandomValues(new Uint32Array(1))[0] % hands.length];
-    lay("yours", "");
-    lay("theirs", "");
+    lay("yours", "?");
+    lay("theirs", "?");
     $("outcome").textContent = "Get ready…";
     for (const word of ["3", "2", "1", "Go!"]) {
       $("countdown").textContent = word;
@@ -342,17 +343,17 @@ async function readHand() {
 function settle(yours, theirs) {
   let text;
   if (!yours) {
-    text = "I could not read your hand. Nearer, with more light? This round does not count.";
+    text = "Your hand was not clear, so this round does not count. Nearer, with more light?";
     lay("yours", "?");
-    lay("theirs", "");
+    lay("theirs", "?");
   } else {
     const first = BEATS[yours] === theirs, second = BEATS[theirs] === yours;
     won += first;
     lost += second;
     lay("yours", yours, first);
     lay("theirs", theirs, second);
-    text = first ? `${WORDS[yours]}. You win!` : second ? `${WORDS[theirs]}. The computer wins.`
-      : `Both ${yours}. A draw.`;
+    text = first ? `${WORDS[yours]}: you win!` : second ? `${WORDS[theirs]}: you lose.`
+      : `Both ${yours}: a draw.`;
   }
   showScore();
   $("outcome").textContent = text;
@@ -398,9 +399,9 @@ document.addEventListener("paste", (event) => {
 $("play").addEventListener("click", round);
 $("again").addEventListener("click", () => {
   won = lost = 0;
-  lay("yours", "");
-  lay("theirs", "");
-  $("outcome").textContent = "";
+  lay("yours", "?");
+  lay("theirs", "?");
+  $("outcome").textContent = "Ready when you are";
   showScore();
   $("play").focus();
 });

@@ -50,6 +50,12 @@ def write(material: Material, spec: Web, path: Path) -> None:
     files.write_json(path / about.FILE, material.about.model_dump(mode="json"))
 
 
+def digest(archive: Path) -> str:
+    """What npm calls the integrity of a file: `sha512-` and the hash in base64."""
+    with archive.open("rb") as file:
+        return f"sha512-{base64.b64encode(hashlib.file_digest(file, 'sha512').digest()).decode()}"
+
+
 def _named(package: Path) -> Path:
     """The folder with the runtime's files in a package that the user names."""
     for folder in (package / "dist", package):
@@ -91,9 +97,7 @@ def _packed(folder: Path) -> Path:
     archive = folder / f"{PACKAGE}-{VERSION}.tgz"
     if done.returncode or not archive.is_file():
         raise UserError(_WHERE, f"npm did not bring {PACKAGE}: {_said(done.stderr)}", _offline())
-    with archive.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha512").digest()
-    received = f"sha512-{base64.b64encode(digest).decode()}"
+    received = digest(archive)
     if received != INTEGRITY:
         problem = f"{PACKAGE} {VERSION} that npm brought is another one: {received}"
         raise UserError(_WHERE, problem, f"expected {INTEGRITY}; ask who runs npm's registry here")

@@ -12,6 +12,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -115,8 +116,9 @@ def browser(profile: Path, *options: str) -> Iterator[Page]:
     """A fresh Chromium; it ends with the block."""
     assert CHROMIUM
     (our_in, into), (out, our_out) = os.pipe(), os.pipe()
-    # A shell, because the descriptors have to be 3 and 4.
-    command = ["sh", "-c", f'exec "$0" "$@" 3<&{our_in} 4>&{our_out}', CHROMIUM, "--headless=new"]
+    # The descriptors have to be 3 and 4. `our_in` is the lowest of ours, so neither hides another.
+    become = f"import os, sys; os.dup2({our_in}, 3); os.dup2({our_out}, 4); os.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-I", "-S", "-c", become, CHROMIUM, "--headless=new"]
     command += ["--no-sandbox", "--remote-debugging-pipe", "--disable-gpu", "--no-first-run"]
     command += ["--disable-dev-shm-usage", f"--user-data-dir={profile}", *options]
     process = subprocess.Popen(

@@ -8,19 +8,23 @@ import tensorflow as tf
 
 from trainer.config import about
 from trainer.errors import UserError
+from trainer.runtimes import _operators
 from trainer.runtimes.opened import Opened
 
 
 def open(path: Path) -> Opened:
-    """Signature `serving_default`.
+    """Signature `serving_default`: `image` uint8 [N, H, W, C] to `probabilities`.
 
-    Raises: UserError if TensorFlow cannot load it or it does not describe itself.
+    Raises: UserError if TensorFlow cannot load it, it could do anything but compute, or it does not
+        describe itself.
     """
+    _operators.demand_harmless(path)
     try:
         values = json.loads((path / "assets" / about.FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        values = {}
-    told = about.read({key: json.dumps(value) for key, value in values.items()}, str(path))
+        texts = {key: json.dumps(value) for key, value in values.items()}
+    except (OSError, ValueError, AttributeError):
+        texts = {}
+    told = about.read(texts, str(path))
     try:
         loaded = tf.saved_model.load(str(path))
         serve = loaded.signatures["serving_default"]
@@ -29,7 +33,7 @@ def open(path: Path) -> Opened:
         raise UserError(str(path), f"TensorFlow cannot load it: {said}") from None
 
     def scores(images: np.ndarray) -> np.ndarray:
-        return serve(image=tf.constant(images, tf.float32))["probabilities"].numpy()
+        return serve(image=tf.constant(images, tf.uint8))["probabilities"].numpy()
 
     scores.keep = loaded  # type: ignore[attr-defined]  # the signature alone holds no variables
     return Opened(told, scores)

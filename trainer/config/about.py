@@ -9,7 +9,7 @@ from pydantic import Field, Strict, ValidationError, model_validator
 from trainer.config.data import Presentation
 from trainer.errors import UserError
 
-FILE = "about.json"  # for formats that are folders
+FILE = "about.json"  # for formats that are folders or archives
 
 
 class About(Presentation):
@@ -51,3 +51,12 @@ def read(values: Mapping[str, str], where: str) -> About:
         raise UserError(
             where, problem, "give a file that trainer export wrote, or the folder of a run"
         ) from None
+
+
+def parse(content: str | bytes, where: str) -> About:
+    """The inverse of `model_dump_json`, for what lies in `FILE`. Raises: as `read`."""
+    try:
+        values = {key: json.dumps(value) for key, value in json.loads(content).items()}
+    except (ValueError, AttributeError):  # no JSON, or no mapping
+        values = {}
+    return read(values, where)

@@ -61,7 +61,7 @@ class Rounded(Exported):
 
 
 class SavedModel(Exported):
-    """TensorFlow's own format: float images in, probabilities and labels out."""
+    """TensorFlow's own format: images or whole files in, probabilities and labels out."""
 
     name = "saved_model"
     kind: Literal["saved_model"]
@@ -76,6 +76,27 @@ class Onnx(Rounded):
     opset: int = Field(default=18, ge=13, le=18)  # what tf2onnx 1.17 can write
 
 
+class TfLite(Rounded):
+    """TensorFlow Lite, for phones and small machines: the one input is float32, of int8 uint8."""
+
+    name = "model.tflite"
+    kind: Literal["tflite"]
+
+
+class OpenVino(Exported):
+    """OpenVINO's own format, for processors of Intel (the extra `openvino`)."""
+
+    name = "openvino"
+    kind: Literal["openvino"]
+
+
+class Keras(Exported):
+    """The network alone, as Keras saves it: for whoever goes on with Keras."""
+
+    name = "model.keras"
+    kind: Literal["keras"]
+
+
 class Web(Exported):
     """A page for any static file server: the network runs in the browser, by onnxruntime-web."""
 
@@ -84,4 +105,6 @@ class Web(Exported):
     runtime: str | None = None  # folder of the npm package onnxruntime-web; nothing: npm brings it
 
 
-Export = Annotated[SavedModel | Onnx | Web, Field(discriminator="kind")]
+Export = Annotated[
+    SavedModel | Onnx | TfLite | OpenVino | Keras | Web, Field(discriminator="kind")
+]

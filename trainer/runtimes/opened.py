@@ -13,11 +13,9 @@ from trainer.parts import part
 # uint8 images [N, H, W, C] -> probabilities float32 [N, K], for any N > 0
 Scores = Callable[[np.ndarray], np.ndarray]
 
-SUFFIXES = {".onnx": "onnx"}
-FOLDERS = {
-    "saved_model.pb": "saved_model",
-    "index.html": "web",
-}  # a file in it -> what the folder is
+SUFFIXES = {".onnx": "onnx", ".tflite": "tflite", ".keras": "keras"}
+# A file in it -> what the folder is.
+FOLDERS = {"saved_model.pb": "saved_model", "model.xml": "openvino", "index.html": "web"}
 
 
 class Opened(NamedTuple):
@@ -38,7 +36,7 @@ def open(path: Path) -> Opened:
     """The model behind a path. Raises: UserError if there is none, or not one that can be used."""
     kind = kind_of(path)
     if not path.exists() or kind is None:
-        known = ", ".join((*SUFFIXES, "a SavedModel folder"))
+        known = ", ".join((*SUFFIXES, "the folder of a SavedModel or of OpenVINO"))
         problem = "is no model that can be opened" if path.exists() else "no such file or folder"
         raise UserError(str(path), problem, f"expected {known}, or the folder of a run")
     return part("runtimes", kind).open(path)

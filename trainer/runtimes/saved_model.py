@@ -1,6 +1,5 @@
 """SavedModel, by TensorFlow."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +18,8 @@ def open(path: Path) -> Opened:
         describe itself.
     """
     _operators.demand_harmless(path)
-    try:
-        values = json.loads((path / "assets" / about.FILE).read_text(encoding="utf-8"))
-        texts = {key: json.dumps(value) for key, value in values.items()}
-    except (OSError, ValueError, AttributeError):
-        texts = {}
-    told = about.read(texts, str(path))
+    asset = path / "assets" / about.FILE
+    told = about.parse(asset.read_bytes() if asset.is_file() else b"", str(path))
     try:
         loaded = tf.saved_model.load(str(path))
         serve = loaded.signatures["serving_default"]

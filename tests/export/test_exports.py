@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 from tests import families
 from trainer.config.about import About
-from trainer.config.export import Onnx, SavedModel
+from trainer.config.export import Keras, Onnx, OpenVino, SavedModel, TfLite
 from trainer.export.parity import compare
 
 LABELS = ("paper", "rock", "scissors")
@@ -24,6 +25,11 @@ SPECS = [
     Onnx(kind="onnx"),
     Onnx(kind="onnx", input="float32"),
     Onnx(kind="onnx", opset=13),
+    TfLite(kind="tflite"),
+    TfLite(kind="tflite", precision="float16"),
+    TfLite(kind="tflite", precision="int8", tolerance=0.05),  # of noise, which it was calibrated on
+    OpenVino(kind="openvino"),
+    Keras(kind="keras"),
 ]
 
 
@@ -52,7 +58,7 @@ def network() -> keras.Model:
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)
-def test_exporters(spec: SavedModel | Onnx, network: keras.Model, tmp_path: Path) -> None:
+def test_exporters(spec: Any, network: keras.Model, tmp_path: Path) -> None:
     families.exporter(spec, network, ABOUT, tmp_path)
 
 
@@ -86,7 +92,7 @@ def test_an_onnx_file_gives_the_index_of_the_best_label(
 def test_a_saved_model_gives_names(network: keras.Model, tmp_path: Path) -> None:
     path = families.exporter(SavedModel(kind="saved_model"), network, ABOUT, tmp_path)
     loaded = tf.saved_model.load(str(path))
-    result = loaded.signatures["serving_default"](image=tf.zeros((2, 12, 10, 3)))
+    result = loaded.signatures["serving_default"](image=tf.zeros((2, 12, 10, 3), tf.uint8))
     assert sorted(result) == ["label_index", "labels", "probabilities"]
     names = [LABELS[index].encode() for index in result["probabilities"].numpy().argmax(axis=1)]
     assert result["labels"].numpy().tolist() == names

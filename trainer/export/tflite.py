@@ -68,10 +68,9 @@ def blame(material: Material, spec: TfLite, path: Path, images: np.ndarray) -> d
         debugger = _debugger(converter)
         nodes = _nodes(debugger, material.model)
         every = {node for each in nodes.values() for node in each}
-        debugger.options = _options(every)
-        plain = tflite.scores_of(debugger.get_nondebug_quantized_model())(some)
-        found = {}
-        for layer in nodes.keys() - {"", *_kept(spec, nodes)}:
+        plain = material.model(some.astype(np.float32), training=False).numpy()
+        left, found = {"", *_kept(spec, nodes)}, {}
+        for layer in (each for each in nodes if each not in left):
             debugger.options = _options(every - set(nodes[layer]))
             alone = tflite.scores_of(debugger.get_nondebug_quantized_model())(some)
             found[layer] = float(np.abs(alone - plain).max())
@@ -128,12 +127,11 @@ def _save(model: keras.Model, folder: str) -> None:
 
 
 def _debugger(converter: Any) -> Any:
-    """Counts its calibration as done; its `options` may be set again and again."""
+    """Calibrated; its `options` may be set again and again."""
+    one = list(itertools.islice(converter.representative_dataset.input_gen(), 1))
     return _Debugger(
         converter=converter,
-        debug_dataset=lambda: itertools.islice(
-            converter.representative_dataset.input_gen(), 1
-        ),  # for names
+        debug_dataset=lambda: one,  # enough to learn the names of nodes
         debug_options=_options(()),
     )
 

@@ -92,7 +92,6 @@ def test_imports_run_downward_only(path: Path) -> None:
         ("prometheus_client", {"trainer/serving/metrics.py"}),
         ("onnx", {"trainer/export/onnx.py"}),
         ("tf2onnx", {"trainer/export/onnx.py"}),
-        ("openvino", {"trainer/export/openvino.py", "trainer/runtimes/openvino.py"}),
         ("importlib", {"trainer/objects.py", "trainer/parts.py", "trainer/run.py"}),
     ],
 )

@@ -67,7 +67,7 @@ class Starter(tf.saved_model.experimental.TrackableResource):
         self.run = run
 
     def _create_resource(self) -> tf.Tensor:
-        return tf.raw_ops.MutableHashTableV2(key_dtype=tf.string, value_dtype=tf.string)
+        return tf.raw_ops.MutableHashTableV2(key_dtype=tf.int64, value_dtype=tf.string)
 
     @tf.function(input_signature=[])
     def _initialize(self) -> None:
@@ -77,7 +77,11 @@ class Starter(tf.saved_model.experimental.TrackableResource):
 def saved(path: Path, body: Callable[[], None], start: bool = False) -> None:
     """A SavedModel that calls something: in a function within its signature, or when loaded."""
     module = tf.Module()
-    inner = tf.function(body)
+
+    @tf.function
+    def inner() -> tf.Tensor:
+        body()
+        return tf.constant(0)
 
     @tf.function(input_signature=[tf.TensorSpec((None, 4, 4, 3), tf.uint8, name="image")])
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -107,7 +107,7 @@ def _prediction_log() -> type:
     for name, members in fields.items():
         kind = file.message_type.add(name=name)
         for member, number, type_, of in members:
-            kind.field.add(name=member, number=number, type=type_, type_name=of, label=1)
+            kind.field.add(name=member, number=number, type=type_, label=1, type_name=of or None)
         if name == "PredictRequest":
             entry = kind.nested_type.add(name="InputsEntry")
             entry.options.map_entry = True

@@ -6,7 +6,9 @@ from pathlib import Path
 from trainer.config.export import Onnx, OpenVino
 from trainer.export import onnx
 from trainer.export.material import Material
-from trainer.runtimes.openvino import ABOUT, core
+from trainer.parts import extra
+
+ABOUT = "about"  # our part of the runtime information; runtimes/openvino.py reads it
 
 
 def write(material: Material, spec: OpenVino, path: Path) -> None:
@@ -16,13 +18,13 @@ def write(material: Material, spec: OpenVino, path: Path) -> None:
 
     Raises: UserError without the extra `openvino`.
     """
-    import openvino
-
-    found = core()
+    openvino = extra("openvino", "openvino")
     with tempfile.TemporaryDirectory() as folder:
         between = Path(folder, "model.onnx")
         onnx.write(material, Onnx(kind="onnx"), between)
-        model = found.read_model(between)  # `convert_model` would do the same, and report its use
+        model = openvino.Core().read_model(
+            between
+        )  # `convert_model` would do the same, and report its use
         for key, value in material.about.written().items():
             model.set_rt_info(value, [ABOUT, key])
         path.mkdir()

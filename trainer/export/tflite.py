@@ -20,7 +20,6 @@ from trainer.config import about
 from trainer.config.export import TfLite
 from trainer.errors import UserError, suggestion
 from trainer.export.material import Material
-from trainer.runtimes import tflite
 
 CALIBRATION = 256  # training pictures that show int8 which values occur
 BLAME = 64  # pictures on which every layer is tried alone
@@ -72,7 +71,7 @@ def blame(material: Material, spec: TfLite, path: Path, images: np.ndarray) -> d
         left, found = {"", *_kept(spec, nodes)}, {}
         for layer in (each for each in nodes if each not in left):
             debugger.options = _options(every - set(nodes[layer]))
-            alone = tflite.scores_of(debugger.get_nondebug_quantized_model())(some)
+            alone = _scores(debugger.get_nondebug_quantized_model(), some)
             found[layer] = float(np.abs(alone - plain).max())
     return dict(sorted(found.items(), key=lambda each: -each[1]))
 
@@ -128,12 +127,23 @@ def _save(model: keras.Model, folder: str) -> None:
 
 def _debugger(converter: Any) -> Any:
     """Calibrated; its `options` may be set again and again."""
-    one = list(itertools.islice(converter.representative_dataset.input_gen(), 1))
+    one = list(itertools.islice(converter.representative_dataset(), 1))
     return _Debugger(
         converter=converter,
         debug_dataset=lambda: one,  # enough to learn the names of nodes
         debug_options=_options(()),
     )
+
+
+def _scores(content: bytes, images: np.ndarray) -> np.ndarray:
+    """float32 [N, K] of a model whose input is float32."""
+    interpreter = tf.lite.Interpreter(model_content=content)
+    [image], [probabilities] = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.resize_tensor_input(image["index"], images.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(image["index"], images.astype(np.float32))
+    interpreter.invoke()
+    return interpreter.get_tensor(probabilities["index"])
 
 
 def _options(kept: Any) -> Any:

@@ -1,26 +1,15 @@
 """OpenVINO, by its own runtime; an extra."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from trainer.config import about
 from trainer.errors import UserError
+from trainer.parts import extra
 from trainer.runtimes.opened import Opened
 
-ABOUT = "about"  # the part of the runtime information that is ours
-
-
-def core() -> Any:
-    """OpenVINO's entry. Raises: UserError without the extra `openvino`."""
-    try:
-        import openvino
-    except ImportError:
-        raise UserError(
-            "openvino", 'needs an extra: pip install "keras-image-trainer[openvino]"'
-        ) from None
-    return openvino.Core()
+ABOUT = "about"  # as export/openvino.py names its part of the runtime information
 
 
 def open(path: Path) -> Opened:
@@ -28,9 +17,9 @@ def open(path: Path) -> Opened:
 
     Raises: UserError without the extra, if OpenVINO cannot load it or it does not describe itself.
     """
-    found = core()
+    core = extra("openvino", "openvino").Core()
     try:
-        model = found.read_model(path / "model.xml")
+        model = core.read_model(path / "model.xml")
         kept = [key for key in about.About.model_fields if model.has_rt_info([ABOUT, key])]
         texts = {key: model.get_rt_info([ABOUT, key]).astype(str) for key in kept}
     except RuntimeError as error:
@@ -39,7 +28,7 @@ def open(path: Path) -> Opened:
     try:
         # Some processors would compute in bfloat16 of their own accord.
         precise = {"INFERENCE_PRECISION_HINT": "f32"}
-        compiled = found.compile_model(model, "CPU", precise)
+        compiled = core.compile_model(model, "CPU", precise)
         probabilities = compiled.output("probabilities")
     except RuntimeError as error:
         raise _unusable(path, error) from None

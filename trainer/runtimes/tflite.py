@@ -41,14 +41,14 @@ def open(path: Path) -> Opened:
     except (KeyError, RuntimeError, zipfile.BadZipFile):
         told = about.parse(b"", where)
     try:
-        return Opened(told, scores_of(content))
+        return Opened(told, _scores(content))
     except (RuntimeError, ValueError) as error:
         said = str(error).splitlines()[0]
         raise UserError(where, f"TensorFlow Lite cannot load it: {said}") from None
 
 
-def scores_of(content: bytes) -> Scores:
-    """What a model computes that is known to be harmless. Raises: ValueError, RuntimeError."""
+def _scores(content: bytes) -> Scores:
+    """Of a model that is known to be harmless. Raises: ValueError, RuntimeError."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that the interpreter is to be replaced
         interpreter = tf.lite.Interpreter(model_content=content)

@@ -1,0 +1,86 @@
+"""TensorFlow Lite: what int8 rounds, what is left in float, and which layers are to blame."""
+
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.config.about import About
+from trainer.config.export import TfLite
+from trainer.errors import UserError
+from trainer.export import tflite
+from trainer.export.material import Material
+
+ABOUT = About(name="a", task="single_label", labels=("x", "y", "ß"), image_size=(8, 8))
+
+
+@pytest.fixture(scope="module")
+def material() -> Material:
+    """With names that TensorFlow's numbering of scopes could confuse, and grouped convolution."""
+    keras.utils.set_random_seed(1)
+    network = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(4, 3, activation="relu", name="conv"),
+            keras.layers.Conv2D(4, 3, groups=2, name="conv_1"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(3, activation="softmax", name="last"),
+        ]
+    )
+    images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3), np.uint8)
+    return Material(network, ABOUT, lambda count: images[:count])
+
+
+def rounded(path: Path) -> tuple[type, set[str]]:
+    """The type of the input, and the layers whose results are integers."""
+    interpreter = tf.lite.Interpreter(str(path))
+    integers = {
+        part.split("/")[-2]
+        for each in interpreter.get_tensor_details()
+        if each["dtype"] == np.int8 and each["shape_signature"][:1] == -1
+        for part in each["name"].split(";")
+        if "/" in part
+    }
+    return interpreter.get_input_details()[0]["dtype"], integers
+
+
+def test_layers_can_be_left_in_float(material: Material, tmp_path: Path) -> None:
+    path = tmp_path / "model_int8.tflite"
+    tflite.write(material, TfLite(kind="tflite", precision="int8"), path)
+    kind, layers = rounded(path)
+    assert kind == np.uint8
+    assert {"conv_1", "conv_1_2", "last_1"} <= layers
+    tflite.write(material, TfLite(kind="tflite", precision="int8", keep_float=("conv_1",)), path)
+    kind, layers = rounded(path)
+    assert kind == np.float32
+    assert "conv_1" in layers
+    assert "conv_1_2" not in layers  # as TensorFlow numbers the layer `conv_1`
+
+
+def test_a_layer_that_is_none(material: Material, tmp_path: Path) -> None:
+    spec = TfLite(kind="tflite", precision="int8", keep_float=("conv", "conw"))
+    with pytest.raises(UserError) as caught:
+        tflite.write(material, spec, tmp_path / "model_int8.tflite")
+    text = "keep_float[1]: int8 rounds no layer called 'conw'\n  did you mean 'conv'?"
+    assert str(caught.value) == text
+
+
+def test_layers_are_blamed(material: Material, tmp_path: Path) -> None:
+    spec = TfLite(kind="tflite", precision="int8", keep_float=("last",))
+    images = material.calibration(16)
+    found = tflite.blame(material, spec, tmp_path / "model_int8.tflite", images)
+    assert {"conv", "conv_1"} <= set(found)
+    assert "last" not in found
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+    assert all(0 <= change < 0.1 for change in found.values())
+
+
+def test_it_describes_itself(material: Material, tmp_path: Path) -> None:
+    tflite.write(material, TfLite(kind="tflite"), tmp_path / "model.tflite")
+    with zipfile.ZipFile(tmp_path / "model.tflite") as archive:
+        assert archive.namelist() == ["about.json", "labels.txt"]
+        assert archive.read("labels.txt").decode() == "x\ny\nß\n"

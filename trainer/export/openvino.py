@@ -22,9 +22,7 @@ def write(material: Material, spec: OpenVino, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         between = Path(folder, "model.onnx")
         onnx.write(material, Onnx(kind="onnx"), between)
-        model = openvino.Core().read_model(
-            between
-        )  # `convert_model` would do the same, and report its use
+        model = openvino.Core().read_model(between)  # convert_model would report its use, too
         for key, value in material.about.written().items():
             model.set_rt_info(value, [ABOUT, key])
         path.mkdir()

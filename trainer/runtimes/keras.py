@@ -39,10 +39,10 @@ def open(path: Path) -> Opened:
     where = str(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {name: archive.read(name) for name in (about.FILE, "config.json")
-                       if name in archive.namelist()}  # fmt: skip
-        config = json.loads(members.get("config.json", b"{}"))
-    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+            known = {about.FILE, "config.json"} & set(archive.namelist())
+            members = {name: archive.read(name) for name in known}
+        foreign = sorted(set(_foreign(json.loads(members["config.json"]))))
+    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
         raise UserError(where, f"is no .keras file of Keras 3: {error}") from None
     if about.FILE not in members:
         raise UserError(
@@ -51,7 +51,6 @@ def open(path: Path) -> Opened:
             "give the folder of the run",
         )
     told = about.parse(members[about.FILE], where)
-    foreign = sorted(set(_foreign(config)))
     if foreign:
         raise UserError(
             where,

@@ -14,6 +14,8 @@ from typing import Any, TextIO
 
 from trainer.errors import UserError
 
+DATA = ".data"  # after the name of a file: the part of it that lies beside it, being too large
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -82,6 +84,33 @@ def _given(partial: Path, path: Path) -> bool:
             return False
         partial.replace(path)
     return True
+
+
+@contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """Yields a path of the same name in a folder of its own, to write a file or folder to, and what
+    belongs to it beside it (`model.onnx.data`). When the block ends well, all of it takes its place
+    beside `path`, `path` itself last; if it does not, all of it vanishes.
+
+    What is several files cannot be replaced at once: then there is none of them for a moment.
+
+    Raises: UserError when the place is not writable.
+    """
+    stage = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        stage.mkdir(parents=True)
+        yield stage / path.name
+        parts = sorted(stage.iterdir(), key=lambda part: part.name == path.name)
+        if len(parts) > 1 or path.is_dir() or path.with_name(path.name + DATA).exists():
+            remove(path)
+            remove(path.with_name(path.name + DATA))
+        for part in parts:
+            part.replace(path.with_name(part.name))
+    except OSError as error:
+        raise not_writable(path, error) from None
+    finally:
+        if stage.parent.is_dir():
+            remove(stage)
 
 
 @contextmanager

@@ -73,7 +73,7 @@ class Onnx(Rounded):
     name = "model.onnx"
     kind: Literal["onnx"]
     input: Literal["uint8", "float32"] = "uint8"
-    opset: int = Field(default=18, ge=13, le=18)  # what tf2onnx 1.17 can write
+    opset: int = Field(default=18, ge=13, le=25)  # above 18 converted by onnx; 25 is onnxruntime's
 
 
 class TfLite(Rounded):

@@ -1,99 +1,112 @@
-"""`kind: onnx`: one file that any ONNX runtime opens.
+"""`kind: onnx`: one file that any ONNX runtime opens; above 2 GB its weights lie beside it."""
 
-tf2onnx holds every constant several times over, so the network is traced with its weights as inputs
-and these become initializers of the finished graph: VGG16 needs 3.5 GB instead of more than 24.
-"""
-
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import onnx
 import onnxruntime
-import tensorflow as tf
-import tf2onnx
 
+from trainer import files
 from trainer.config.export import Onnx
+from trainer.errors import UserError
+from trainer.export import _onnx_round, _onnx_trace
 from trainer.export.material import Material
 
-BATCH = "batch"
+LARGEST = 2**31 - 2**26  # bytes of weights: protobuf ends at 2 GiB, and the graph needs room too
+CALIBRATION = 256  # training pictures that show int8 which values occur
+BLAME = 64  # of them, where every layer is tried alone
 
 
 def write(material: Material, spec: Onnx, path: Path) -> None:
     """Input `image` [batch, H, W, C], 0 to 255; outputs `probabilities` [batch, K] float32 and
-    `label_index` [batch] int64, the most probable. What the file says of itself is its metadata."""
-    proto, weights = _traced(material.model, spec)
-    _fill(proto.graph, weights)
-    _tidy(proto.graph)
-    folded = _folded(proto, path)
+    `label_index` [batch] int64, the most probable. What the file says of itself is its metadata.
+
+    Above 2 GB the weights go into a file beside it, whose name has `.data` in addition.
+
+    Raises: UserError at a key of the section: a layer that ONNX cannot say, or that is not there.
+    """
+    with _plain(material, spec, path.parent) as plain:
+        if spec.precision == "float16":
+            proto = _onnx_round.float16(plain)
+        elif spec.precision == "int8":
+            chosen = _onnx_round.chosen(plain, _known(material), spec.keep_float)
+            proto = _onnx_round.int8(plain, material.calibration(CALIBRATION), chosen)
+        else:
+            proto = onnx.load(plain)
+    _describe(proto, material, spec)
+    _save(proto, path)
+
+
+def blame(material: Material, spec: Onnx, path: Path, images: np.ndarray) -> dict[str, float]:
+    """The layers that int8 rounds, the worst first: by how much the probabilities of the images
+    change at most if it alone is rounded.
+
+    Args:
+        path: beside it is room for files that are gone afterwards.
+        images: uint8 [N, H, W, C].
+    """
+    with _plain(material, spec, path.parent) as plain:
+        chosen = _onnx_round.chosen(plain, _known(material), spec.keep_float)
+        found = _onnx_round.alone(plain, material.calibration(BLAME), chosen, images[:BLAME])
+    return dict(sorted(found.items(), key=lambda each: -each[1]))
+
+
+def _known(material: Material) -> set[str]:
+    return {layer.name for layer in _onnx_trace.layers(material.model)}
+
+
+@contextmanager
+def _plain(material: Material, spec: Onnx, beside: Path) -> Iterator[Path]:
+    """The network in float32, folded: constants are computed, BatchNormalization is part of the
+    convolution before it. Weights lie outside of the file, so that none of the readers meets
+    protobuf's limit, and onnxruntime maps them instead of copying."""
+    with tempfile.TemporaryDirectory(dir=beside, prefix=".onnx-") as name:
+        traced, folded = Path(name, "traced.onnx"), Path(name, "folded.onnx")
+        proto = _onnx_trace.graph(material.model, spec.input, spec.opset)
+        onnx.save(proto, traced, save_as_external_data=True, location="traced.data")
+        del proto
+        options: Any = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(folded)
+        outside = "session.optimized_model_external_initializers"
+        options.add_session_config_entry(f"{outside}_file_name", "folded.data")
+        options.add_session_config_entry(f"{outside}_min_size_in_bytes", "1024")
+        try:
+            onnxruntime.InferenceSession(traced, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has a class of its own for every cause
+            said = str(error).splitlines()[0]
+            hint = "kind: saved_model holds every layer"
+            raise UserError("kind", f"onnxruntime cannot run this network: {said}", hint) from None
+        yield folded
+
+
+def _describe(proto: onnx.ModelProto, material: Material, spec: Onnx) -> None:
+    """What the file says of itself; and of the operators only those that everybody knows."""
+    used = {node.domain for node in proto.graph.node}
+    opsets = [each for each in proto.opset_import if each.domain in used]
+    del proto.opset_import[:]  # onnxruntime lists every domain it knows
+    proto.opset_import.extend(opsets)
+    for node in proto.graph.node:
+        if node.domain:
+            layer = _onnx_trace.layer_of(node.name, _known(material))
+            raise _onnx_trace.refused(f"{node.domain}.{node.op_type}", layer)
+    proto.graph.name = material.about.name
+    proto.producer_name, proto.producer_version = "trainer", material.about.trainer
+    del proto.metadata_props[:]
     for key, value in material.about.written().items():
-        folded.metadata_props.add(key=key, value=value)
-    onnx.checker.check_model(folded, full_check=True)
-    onnx.save(folded, path)
+        proto.metadata_props.add(key=key, value=value)
 
 
-def _traced(model: keras.Model, spec: Onnx) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
-    """The graph with its weights as inputs, and the weights by the names of these inputs."""
-    trainable, others = model.trainable_variables, model.non_trainable_variables
-    variables = [*trainable, *others]
-
-    @tf.function(autograph=False)
-    def forward(image: tf.Tensor, *weights: tf.Tensor) -> dict[str, tf.Tensor]:
-        split = len(trainable)
-        scores, _ = model.stateless_call(
-            weights[:split], weights[split:], tf.cast(image, tf.float32), training=False
-        )
-        return {
-            "probabilities": tf.identity(scores, name="probabilities"),
-            "label_index": tf.argmax(scores, axis=1, name="label_index"),
-        }
-
-    signature = [
-        tf.TensorSpec(model.input_shape, spec.input, name="image"),
-        *(tf.TensorSpec(v.shape, v.dtype, name=f"weight_{i}") for i, v in enumerate(variables)),
-    ]
-    proto, _ = tf2onnx.convert.from_function(forward, signature, opset=spec.opset)
-    weights = {f"weight_{i}": v.numpy() for i, v in enumerate(variables)}
-    # What a layer keeps as a constant (the mean of Normalization) arrives as a capture.
-    for outer, inner in forward.get_concrete_function(*signature).graph.captures:
-        weights[inner.op.name] = np.asarray(outer)
-    return proto, weights
-
-
-def _fill(graph: onnx.GraphProto, weights: Mapping[str, np.ndarray]) -> None:
-    """Turns the inputs (and undeclared names) that stand for weights into initializers."""
-    declared = [value for value in graph.input if value.name.partition(":")[0] not in weights]
-    used = {name for node in graph.node for name in node.input}
-    del graph.input[:]
-    graph.input.extend(declared)
-    for name in sorted(used):
-        value = weights.get(name.partition(":")[0])
-        if value is not None:
-            graph.initializer.append(onnx.numpy_helper.from_array(value, name))
-
-
-def _tidy(graph: onnx.GraphProto) -> None:
-    """Probabilities first, and the batch dimension by its name."""
-    outputs = sorted(graph.output, key=lambda value: value.name != "probabilities")
-    del graph.output[:]
-    graph.output.extend(outputs)
-    for value in (*graph.input, *graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = BATCH
-
-
-def _folded(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    """The graph with constants computed and BatchNorm folded; standard operators only."""
-    options: Any = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(path)
-    onnxruntime.InferenceSession(
-        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    folded = onnx.load(path)
-    used = {node.domain for node in folded.graph.node}
-    opsets = [each for each in folded.opset_import if each.domain in used]
-    del folded.opset_import[:]  # onnxruntime lists every domain it knows
-    folded.opset_import.extend(opsets)
-    return folded
+def _save(proto: onnx.ModelProto, path: Path) -> None:
+    """Checked, with its shapes."""
+    weights = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
+    if weights > LARGEST:
+        location = path.name + files.DATA
+        onnx.save(proto, path, save_as_external_data=True, location=location)
+    else:
+        onnx.save(proto, path)
+    onnx.checker.check_model(path, full_check=True)

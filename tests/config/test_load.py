@@ -107,7 +107,7 @@ def test_all_mistakes_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
         ("model.layers[1]={Dense: 3}", "model.layers[1]: expected the arguments of Dense as a mapping, received 3"),
         ("model.layers[9]=Flatten", "no item [9] in a list of 5"),
         ("name=a/b", "name: expected text that matches ^[A-Za-z0-9][A-Za-z0-9_.-]*$, received the text 'a/b'"),
-        ("export=[{kind: onnx, opset: 19}]", "export[0].opset: expected less than or equal to 18, received 19"),
+        ("export=[{kind: onnx, opset: 30}]", "export[0].opset: expected less than or equal to 25, received 30"),
         ("export=[{kind: onnx}, {kind: onnx}]", "export: two exports of kind 'onnx' would write model.onnx"),
         ("seed=4294967296", "seed: expected less than 4294967296, received 4294967296"),
         ("data.image_size=[16]", "data.image_size: expected more values, received a list of 1"),

@@ -1,6 +1,7 @@
 """`trainer export`: writes the files of the config and proves that they agree with Keras."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +13,11 @@ from trainer.commands import _client, _fresh
 from trainer.commands._about import about
 from trainer.commands._restore import Trained, demand_pictures, restore, sides
 from trainer.config.export import Export
+from trainer.config.load import located
 from trainer.data import feed
 from trainer.data.examples import Examples
 from trainer.data.pipeline import Faults
-from trainer.errors import Failed
+from trainer.errors import Failed, UserError
 from trainer.evaluation import predict
 from trainer.export import parity
 from trainer.export.material import Material
@@ -23,6 +25,7 @@ from trainer.parts import part
 
 IMAGES = 256  # validation pictures that every file is compared on
 SIZES = (1, 3, IMAGES)  # of batches: a file may be right for one of them alone
+BLAMED = 5  # layers that are named where a rounded file has lost too much
 
 
 class _DisagreesError(Exception):
@@ -46,7 +49,11 @@ def run(this: runs.Run, overrides: Sequence[str] = ()) -> None:
     proof = validation(this, trained, split.validation)
     material = Material(trained.model, about(this, trained), _calibration(trained, split.train))
     files.demand_writable(this.export / "parity.json", str(this.folder))
-    rows = [_one(spec, this.export, material, proof) for spec in trained.config.export]
+    with located(trained.config):
+        rows = [
+            _one(f"export[{index}]", spec, this.export, material, proof)
+            for index, spec in enumerate(trained.config.export)
+        ]
     files.write_json(this.export / "parity.json", rows)
     _show(rows)
     for spec, row in zip(trained.config.export, rows, strict=True):
@@ -54,25 +61,46 @@ def run(this: runs.Run, overrides: Sequence[str] = ()) -> None:
         _client.follow(spec, row["agrees"], material, split.validation, file)
     wrong = [row["file"] for row in rows if not row["agrees"]]
     if wrong:
-        raise Failed(f"not written, because it disagrees with Keras: {', '.join(wrong)}")
+        advice = "".join(_advice(row) for row in rows)
+        raise Failed(f"not written, because it disagrees with Keras: {', '.join(wrong)}{advice}")
 
 
-def _one(spec: Export, folder: Path, material: Material, proof: Proof) -> dict[str, Any]:
-    target, weight = folder / spec.file, 0
+def _one(
+    where: str, spec: Export, folder: Path, material: Material, proof: Proof
+) -> dict[str, Any]:
+    target, module, weight = folder / spec.file, part("export", spec.kind), 0
     try:
-        with files.replacing(target) as partial:
-            with terminal.silenced():
-                part("export", spec.kind).write(material, spec, partial)
-            weight = files.weight(partial)
+        with files.staged(target) as partial:
+            with terminal.silenced(), _placed(where, spec):
+                module.write(material, spec, partial)
+            weight = files.weight(partial.parent)
             received = _fresh.scores(partial, proof.images, SIZES)
             result = parity.compare(
                 proof.truth_NK, proof.expected_NK, received, spec.most, spec.drop
             )
             if not result["agrees"]:
+                if _lost(result) and hasattr(module, "blame"):
+                    with terminal.silenced():
+                        blamed = module.blame(material, spec, partial, proof.images)
+                    result["blamed"] = dict(list(blamed.items())[:BLAMED])
                 raise _DisagreesError
     except _DisagreesError:
         files.remove(target)  # an older one would look like this one
+        files.remove(target.with_name(target.name + files.DATA))
     return {"kind": spec.kind, "file": str(target), "bytes": weight, **result}
+
+
+@contextmanager
+def _placed(where: str, spec: Export) -> Iterator[None]:
+    """UserErrors at a key of the section get the section's place before it."""
+    try:
+        yield
+    except UserError as error:
+        key = error.where.partition("[")[0]
+        if key not in type(spec).model_fields:
+            raise
+        place = f"{where}.{error.where}"
+        raise UserError(place, error.problem, error.hint, error.place) from None
 
 
 def validation(this: runs.Run, trained: Trained, examples: Examples) -> Proof:
@@ -122,6 +150,26 @@ def _show(rows: list[dict[str, Any]]) -> None:
             )
             for row in rows
         ],
+    )
+
+
+def _lost(row: dict[str, Any]) -> bool:
+    """Whether rounding has cost more of the accuracy than it may."""
+    if row.get("max_drop") is None:  # not asked, or no scores at all
+        return False
+    return row["accuracy_of_keras"] - row["accuracy"] > row["max_drop"]
+
+
+def _advice(row: dict[str, Any]) -> str:
+    """What to do where rounding costs too much."""
+    if "blamed" not in row:
+        return ""
+    lost = f"{row['accuracy_of_keras'] - row['accuracy']:.4f}"
+    worst = ", ".join(f"{layer} by {change:.3f}" for layer, change in row["blamed"].items())
+    return (
+        f"\n  {Path(row['file']).name} loses {lost} of the accuracy and may lose "
+        f"{row['max_drop']}; rounded alone, these layers change a probability most: {worst}"
+        f"\n  leave the worst in float, as with keep_float: [{next(iter(row['blamed']))}]"
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.transformers import float16 as halves
 
 from trainer.errors import UserError, suggestion
@@ -36,7 +37,10 @@ class _Pictures(CalibrationDataReader):
 
 def float16(plain: Path) -> onnx.ModelProto:
     """Half the bytes. Inputs and outputs keep their types."""
-    return halves.convert_float_to_float16(str(plain), keep_io_types=True)
+    proto = halves.convert_float_to_float16(str(plain), keep_io_types=True)
+    model = ONNXModel(proto)
+    model.topological_sort()  # it puts the casts of inputs after what takes them
+    return model.model
 
 
 def chosen(plain: Path, known: Set[str], keep_float: Sequence[str]) -> dict[str, list[str]]:
@@ -54,7 +58,7 @@ def chosen(plain: Path, known: Set[str], keep_float: Sequence[str]) -> dict[str,
     nodes: dict[str, list[str]] = {}
     for node in graph.node:
         weighted = node.op_type in WEIGHTED and node.input[1] in constants
-        if weighted or after.intersection(node.input):
+        if weighted or (after.intersection(node.input) and node.op_type != "Shape"):
             after.update(node.output)
             if weighted or node.op_type in BETWEEN:
                 nodes.setdefault(layer_of(node.name, known) or node.name, []).append(node.name)

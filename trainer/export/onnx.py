@@ -75,13 +75,22 @@ def _plain(material: Material, spec: Onnx, beside: Path) -> Iterator[Path]:
         outside = "session.optimized_model_external_initializers"
         options.add_session_config_entry(f"{outside}_file_name", "folded.data")
         options.add_session_config_entry(f"{outside}_min_size_in_bytes", "1024")
-        try:
-            onnxruntime.InferenceSession(traced, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime has a class of its own for every cause
-            said = str(error).splitlines()[0]
-            hint = "kind: saved_model holds every layer"
-            raise UserError("kind", f"onnxruntime cannot run this network: {said}", hint) from None
+        _run(traced, options, np.zeros((1, *material.model.input_shape[1:]), spec.input))
         yield folded
+
+
+def _run(path: Path, options: Any, image: np.ndarray) -> None:
+    """Opens a file and tries it on one picture: what onnxruntime lacks shows in either.
+
+    Raises: UserError, with the name of the node, which begins with that of the layer.
+    """
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session.run(None, {"image": image})
+    except Exception as error:  # onnxruntime has a class of its own for every cause
+        said = str(error).splitlines()[0]
+        hint = "use another layer, or kind: saved_model, which holds every layer"
+        raise UserError("kind", f"onnxruntime cannot run this network: {said}", hint) from None
 
 
 def _describe(proto: onnx.ModelProto, material: Material, spec: Onnx) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import keras
 import numpy as np
 import onnx
@@ -13,6 +14,7 @@ import pytest
 
 from tests import families
 from tests.conftest import Outcome
+from tests.model import test_backbone
 from trainer import files
 from trainer.config.about import About
 from trainer.config.export import Onnx
@@ -20,6 +22,8 @@ from trainer.errors import UserError
 from trainer.export import _onnx_round, _onnx_trace, parity
 from trainer.export import onnx as exporter
 from trainer.export.material import Material
+from trainer.model import network as network_of
+from trainer.runtimes import opened
 
 Trainer = Callable[..., Outcome]
 
@@ -172,7 +176,7 @@ def test_int8_rounds_the_layers_and_leaves_the_scaling_of_the_pixels(tmp_path: P
 
 
 def test_layers_that_stay_in_float(tmp_path: Path) -> None:
-    spec = Onnx(kind="onnx", precision="int8", keep_float=("seco*", "head"))
+    spec = Onnx(kind="onnx", precision="int8", keep_float=("seco*", "head"), opset=25)
     graph = written(spec, plain(), tmp_path, apart=0.02)
     kernels = {tuple(each.dims) for each in graph.initializer if each.data_type == 1}
     assert {(8, 8, 3, 3)} <= kernels  # the second one's, in float
@@ -299,3 +303,44 @@ def test_pictures_come_in_batches_of_the_type_of_the_input() -> None:
     while batch := reader.get_next():
         sizes.append(len(batch["image"]))
     assert sizes == [32, 32, 6]
+
+
+def telling(model: keras.Model, pixels: np.ndarray) -> keras.Model:
+    """The network, changed so that its probabilities depend on the picture.
+
+    Logits get a mean of 0 and a deviation of 1 over the pictures. A beta of 1 keeps most ReLUs open:
+    random deep networks of ReLUs enlarge every rounding, Keras's own by as much as ONNX's.
+    """
+    norms = [each for each in model.layers if isinstance(each, L.BatchNormalization)]
+    for each in norms:
+        each.beta.assign(1 + 0 * each.beta)
+    for weight in model.weights:
+        if "layer_scale" in weight.path:
+            weight.assign(0.1 + 0 * weight)  # instead of 1e-6, which hides the blocks of ConvNeXt
+    test_backbone.settled(model, pixels)
+    head = model.layers[-1]
+    features = np.asarray(keras.Model(model.input, head.input)(pixels))
+    head.kernel.assign(head.kernel / (features @ head.kernel).std(axis=0))
+    head.bias.assign(-(features @ head.kernel).mean(axis=0))
+    return model
+
+
+@pytest.mark.parametrize("name", test_backbone.every())
+def test_all_networks_of_keras(name: str, tmp_path: Path) -> None:
+    height, width = test_backbone.FAMILIES[name]
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 256, (12, 4, 4, 3), np.uint8)
+    pictures = np.stack([cv2.resize(each, (width, height)) for each in coarse])
+    keras.utils.set_random_seed(1)
+    spec = test_backbone.notation(name)
+    model = network_of.build(spec, (height, width, 3), test_backbone.CLASSES)
+    telling(model, pictures.astype(np.float32))
+    labels = test_backbone.CLASSES
+    about = About(name="x", task="single_label", labels=labels, image_size=(height, width))
+    exporter.write(
+        Material(model, about, lambda _: pictures), Onnx(kind="onnx"), tmp_path / "m.onnx"
+    )
+    expected = np.asarray(model(pictures.astype(np.float32)))
+    received = opened.open(tmp_path / "m.onnx").scores(pictures)
+    assert np.ptp(expected, axis=0).max() > 0.2
+    assert np.abs(received - expected).max() <= 1e-5

@@ -58,16 +58,16 @@ def notation(called: object, weights: str = "none", head: tuple[object, ...] = T
     )
 
 
-def settled(model: keras.Model) -> keras.Model:
-    """With the statistics of noise in its BatchNormalization: with those that Keras begins with,
-    the signal of a deep network is lost on the way."""
+def settled(model: keras.Model, pixels: np.ndarray | None = None) -> keras.Model:
+    """With the statistics of pixels (or noise) in its BatchNormalization: with those that Keras
+    begins with, the signal of a deep network is lost on the way."""
     shape = (8, *model.input_shape[1:])
     noise = np.random.default_rng(1).uniform(0, 255, shape).astype(np.float32)
     norms = [each for each in model.layers if isinstance(each, keras.layers.BatchNormalization)]
     momenta = [each.momentum for each in norms]
     for each in norms:
         each.momentum = 0
-    model(noise, training=True)
+    model(noise if pixels is None else pixels, training=True)
     for each, momentum in zip(norms, momenta, strict=True):
         each.momentum = momentum
     return model

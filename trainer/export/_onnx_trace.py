@@ -55,7 +55,7 @@ def graph(model: keras.Model, element: str, opset: int) -> onnx.ModelProto:
     _demand_standard(proto, model)
     proto.graph.input.extend(traced.captures)
     if opset > OPSET:  # while there are no weights in it: the converter takes 2 GB at most
-        proto = onnx.version_converter.convert_version(proto, opset)
+        proto = _converted(proto, opset)
     _fill(proto.graph, traced.values)
     _tidy(proto)
     return proto
@@ -170,6 +170,15 @@ def refused(operator: str, layer: str) -> UserError:
     problem = f"{who} {operator}, which is no operator of ONNX"
     way = "use another layer, or kind: saved_model, which holds every layer"
     return UserError("kind", problem, REMEDIES.get(operator, way))
+
+
+def _converted(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    try:
+        return onnx.version_converter.convert_version(proto, opset)
+    except RuntimeError as error:
+        said = str(error).splitlines()[0]
+        problem = f"onnx cannot convert this network from {OPSET} to {opset}: {said}"
+        raise UserError("opset", problem, f"opset: {OPSET} is written without conversion") from None
 
 
 def _fill(graph: onnx.GraphProto, values: dict[str, Callable[[], np.ndarray]]) -> None:

@@ -105,6 +105,4 @@ class Web(Exported):
     runtime: str | None = None  # folder of the npm package onnxruntime-web; nothing: npm brings it
 
 
-Export = Annotated[
-    SavedModel | Onnx | TfLite | OpenVino | Keras | Web, Field(discriminator="kind")
-]
+Export = Annotated[SavedModel | Onnx | TfLite | OpenVino | Keras | Web, Field(discriminator="kind")]

@@ -273,7 +273,7 @@ def test_int8_from_the_config_to_the_refusal(
     done = trainer("export", "--set", int8)
     assert done.code == 0, done.err
     assert {path.name for path in folder.iterdir()} == {
-        "model.onnx", "model_int8.onnx", "model_float16.onnx", "parity.json",
+        "client", "model.onnx", "model_int8.onnx", "model_float16.onnx", "parity.json",
     }  # fmt: skip
     option = "export=[{kind: onnx, precision: int8, keep_float: [conf]}]"
     wrong = trainer("export", "--set", option)

@@ -21,7 +21,7 @@ from trainer.errors import UserError
 BATCH = "batch"
 OPSET = 18  # the newest that tf2onnx 1.17 writes; onnx converts to those above
 
-# What tf2onnx says of a node -> why there is none in ONNX, and what to write instead
+# An operator that ONNX does not have -> what to write instead
 REMEDIES = {
     "ScaleAndTranslate": "Resizing can be exported with interpolation: bilinear or nearest",
 }
@@ -112,6 +112,8 @@ def _traced(model: keras.Model, element: str) -> _Traced:
     captures = []
     # What a layer keeps as a constant (the mean of Normalization) arrives as a capture.
     for outer, inner in forward.get_concrete_function(*signature).graph.captures:
+        if outer.dtype == tf.resource:  # a variable that Keras does not know: tf2onnx reads it
+            continue
         values[inner.op.name] = outer.numpy
         element_type = onnx.helper.np_dtype_to_tensor_dtype(outer.numpy().dtype)
         captures.append(

@@ -34,13 +34,10 @@ FLOORS = [
     {"__main__"},
     {"cli"},
     {"commands"},
-    {
-        *("data", "model", "training", "evaluation", "export", "runtimes", "serving"),
-        *("transforms", "layers"),
-    },
+    {"data", "model", "training", "evaluation", "export", "runtimes", "serving", "transforms"},
     {"objects", "run"},
     {"config"},
-    {"files", "parts", "plots", "backgrounds", "terminal"},
+    {"files", "parts", "plots", "backgrounds", "layers", "terminal"},
     {"errors"},
     {"__init__"},
 ]

@@ -9,7 +9,7 @@ from keras import ops
 
 from tests import families
 from trainer.config.about import About
-from trainer.config.export import Onnx
+from trainer.config.export import Keras, Onnx
 from trainer.layers import EquivariantConv2D
 
 
@@ -97,7 +97,8 @@ def test_it_is_saved_and_exported(tmp_path: Path) -> None:
     assert np.array_equal(again(pictures), model(pictures))
     told = About(name="x", task="single_label", labels=("a", "b", "c"), image_size=(16, 16))
     scaled = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Rescaling(1 / 255), model])
-    families.exporter(Onnx(kind="onnx"), scaled, told, tmp_path)
+    for spec in (Onnx(kind="onnx"), Keras(kind="keras")):
+        families.exporter(spec, scaled, told, tmp_path)
 
 
 def test_what_it_refuses() -> None:

@@ -55,7 +55,7 @@ def run(this: runs.Run, overrides: Sequence[str] = ()) -> None:
             for index, spec in enumerate(trained.config.export)
         ]
     files.write_json(this.export / "parity.json", rows)
-    _show(rows)
+    _show(rows, this.export)
     for spec, row in zip(trained.config.export, rows, strict=True):
         file = this.export / spec.file
         _client.follow(spec, row["agrees"], material, split.validation, file)
@@ -136,13 +136,13 @@ def _spread(count: int, most: int) -> np.ndarray:
     return np.linspace(0, count - 1, min(most, count)).astype(np.int64)
 
 
-def _show(rows: list[dict[str, Any]]) -> None:
+def _show(rows: list[dict[str, Any]], folder: Path) -> None:
     terminal.table(
-        "exports, compared with Keras on validation pictures",
+        f"{folder}, compared with Keras on validation pictures",
         ("file", "size", "pictures", "same label", "accuracy", "largest difference", "result"),
         [
             (
-                row["file"],
+                Path(row["file"]).name,
                 files.size(row["bytes"]),
                 row["images"],
                 *_compared(row),

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainer import layers
 from trainer.config import about
 from trainer.errors import UserError
 from trainer.runtimes.opened import Opened
@@ -20,6 +21,7 @@ from trainer.runtimes.opened import Opened
 # writing functional networks, operations on tensors and the layers of its applications.
 _PUBLIC = {"keras.activations", "keras.constraints", "keras.initializers", "keras.layers"}
 _PUBLIC |= {"keras.dtype_policies", "keras.models", "keras.regularizers"}
+_OWN = "trainer.layers"  # those of ours, which are no code of the file's
 _WITHIN = ("keras.src.applications.", "keras.src.layers.", "keras.src.models.", "keras.src.ops.")
 _VALUES = {
     f"__{name}__" for name in ("bytes", "ellipsis", "keras_tensor", "numpy", "slice", "tensor")
@@ -31,7 +33,7 @@ _REFUSED |= {"TextVectorization", "TorchModuleWrapper"}
 
 
 def open(path: Path) -> Opened:
-    """The network of `model.keras`, in Keras's safe mode; only layers of Keras itself.
+    """The network of `model.keras`, in Keras's safe mode: layers of Keras and ours alone.
 
     Raises: UserError if it is another file, such as a checkpoint, takes code from elsewhere or
         cannot be loaded.
@@ -57,8 +59,9 @@ def open(path: Path) -> Opened:
             f"takes code that is no layer of Keras: {', '.join(foreign)}",
             "opening a file runs no code: give the folder of the run, or export another kind",
         )
+    own = {layers.EquivariantConv2D.__name__: layers.EquivariantConv2D}
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = keras.saving.load_model(path, own, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever a broken file makes it stumble over
         said = str(error).splitlines()[0]
         raise UserError(where, f"Keras cannot load it: {said}") from None
@@ -93,5 +96,5 @@ def _known(name: str, module: Any, config: Any) -> bool:
     if module == "keras":
         return name in _AT_TOP
     within = isinstance(module, str) and module.startswith(_WITHIN)
-    of_keras = module in _PUBLIC or within
+    of_keras = module in (*_PUBLIC, _OWN) or within
     return of_keras and name[:1].isupper() and name not in _REFUSED  # upper: a class

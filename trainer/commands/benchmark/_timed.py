@@ -1,6 +1,5 @@
 """How long a model takes, by the clock: calls one after another, in batches of one and of many."""
 
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,8 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer.commands import _child
-from trainer.errors import leaves
+from trainer.commands import _fresh
 from trainer.runtimes import opened
 from trainer.runtimes.opened import Scores
 
@@ -52,24 +50,11 @@ def _calls(scores: Scores, images: np.ndarray, size: int, seconds: float) -> lis
 
 def in_a_child(path: Path, images: np.ndarray, seconds: float) -> Timed | str:
     """The same of a model file, in a fresh process of its own; or why it could not be measured."""
-    with tempfile.TemporaryDirectory() as name:
-        pictures, found = Path(name, "images.npy"), Path(name, "scores.npy")
-        np.save(pictures, images)
-        request = {
-            "path": str(path.absolute()),
-            "images": str(pictures),
-            "seconds": seconds,
-            "scores": str(found),
-        }
-        try:
-            ended = _child.ask("benchmark._timed", "measure", request, quiet=True, tensorflow=False)
-        except ExceptionGroup as group:
-            return "; ".join(each.problem for each in leaves(group))
-        if ended.answer is None:
-            last = ended.said.splitlines()[-1:]
-            return last[0] if last else f"its process ended with {ended.code}"
-        taken = {int(size): each for size, each in ended.answer.items()}
-        return Timed(np.load(found), taken)
+    found = _fresh.ask("benchmark._timed", "measure", path, images, seconds=seconds)
+    if isinstance(found, str):
+        return found
+    taken = {int(size): each for size, each in found.said.items()}
+    return Timed(found.scores["scores"], taken)
 
 
 def measure(request: Mapping[str, Any]) -> dict[int, list[float]]:
@@ -77,5 +62,5 @@ def measure(request: Mapping[str, Any]) -> dict[int, list[float]]:
     images = np.load(request["images"])
     model = opened.open(Path(request["path"]))
     found = timed(model.scores, images, request["seconds"])
-    np.save(request["scores"], found.scores_NK)
+    np.savez(request["scores"], scores=found.scores_NK)
     return found.seconds

@@ -27,7 +27,7 @@ def test_each_size_has_its_share_of_the_time_and_the_first_calls_do_not_count() 
     assert set(found.seconds) == {1, 32} == set(sizes[2:])
     for size, taken in found.seconds.items():
         assert 0 < len(taken) < sizes.count(size)
-        assert sum(taken) < 0.01
+        assert sum(taken[:-1]) < 0.01  # the last one began within the share
     assert len(timed(scores, images[:1], 0.0).seconds[32]) == 1  # one call, however short
 
 

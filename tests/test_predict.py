@@ -143,7 +143,7 @@ def test_the_model_is_found_by_its_looks(small: Path, trainer: Trainer) -> None:
 
     assert err("pictures").startswith("error: no run in ")
     assert err("gone.onnx", "pictures") == (
-        "error: gone.onnx: no such file or folder\n  expected .onnx, a SavedModel folder, or the folder of a run\n"
+        "error: gone.onnx: no such file or folder\n  expected .onnx, .tflite, .keras, the folder of a SavedModel or of OpenVINO, or the folder of a run\n"
     )
     Path("bad.onnx").write_bytes(b"nothing")
     assert err("bad.onnx", "pictures").startswith("error: bad.onnx: onnxruntime cannot open it: ")
@@ -240,7 +240,7 @@ def test_a_run_and_its_files_say_the_same(small: Path, trainer: Trainer) -> None
     (exports / "saved_model" / "saved_model.pb").write_bytes(b"broken")
     done = trainer("predict", exports / "saved_model", "odd")
     assert done.code == 2
-    assert done.err.startswith(f"error: {exports}/saved_model: TensorFlow cannot load it: ")
+    assert done.err.startswith(f"error: {exports}/saved_model: is no SavedModel: ")
 
 
 # --- videos, cameras, addresses -----------------------------------------------------------------

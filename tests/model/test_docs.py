@@ -18,7 +18,7 @@ CLASSES = ("paper", "rock", "scissors")
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == len(re.findall("^```yaml", PAGE, re.MULTILINE)) == 6
+    assert len(EXAMPLES) == len(re.findall("^```yaml", PAGE, re.MULTILINE)) == 7
 
 
 def built(example: str) -> keras.Model:

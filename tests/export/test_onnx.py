@@ -89,6 +89,20 @@ def test_what_tf2onnx_cannot_write_in_every_opset(opset: int, tmp_path: Path) ->
     assert proto.ir_version == onnx.helper.find_min_ir_version_for(list(proto.opset_import))
 
 
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_zeros_around_negative_values_stay_zeros(precision: Any, tmp_path: Path) -> None:
+    """onnxruntime would make them part of the pooling, where they count as minus infinity."""
+    model = network(
+        L.Conv2D(4, 3, bias_initializer=keras.initializers.Constant(-3)),
+        L.ZeroPadding2D(),
+        L.MaxPooling2D(3, 1),
+        L.ZeroPadding2D(),
+        L.AveragePooling2D(3, 1),
+    )
+    graph = written(Onnx(kind="onnx", precision=precision), model, tmp_path)
+    assert [node.op_type for node in graph.node].count("Pad") == 2
+
+
 def test_the_graph_is_folded_and_its_nodes_carry_the_layers(tmp_path: Path) -> None:
     model = network(
         L.Conv2D(4, 3, use_bias=False, name="conv2d_1"),

@@ -121,7 +121,7 @@ def serving(
         return present(decode(content), about)
 
     listening = server.listen("127.0.0.1", 0)
-    web = server.server(app.application(compute, about, read, limits), limits)
+    web = server.server(app.application(compute, about, "onnx", read, limits), limits)
     thread = threading.Thread(target=web.run, args=([listening],))
     thread.start()
     try:

@@ -5,37 +5,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer.config.about import About
+from trainer.config.about import DIGITS, About, Verdict
 from trainer.data import split_file
 from trainer.data.inputs import Ready
-
-DIGITS = 6  # of a probability in files
 
 
 class Answer(NamedTuple):
     """The labels of one picture."""
 
     name: str
-    labels: tuple[str, ...]  # one; of a multi-label model all that hold
-    probability: float  # of the least probable of them; if none holds, of the most probable one
+    verdict: Verdict
     scores_K: np.ndarray
     original: bytes | None  # the picture itself, if it is no file and was kept
 
     @property
     def label(self) -> str:
         """The labels in one word; empty if none holds."""
-        return split_file.SEPARATOR.join(self.labels)
+        return split_file.SEPARATOR.join(self.verdict.labels)
 
 
 def answer(picture: Ready, scores_K: np.ndarray, about: About) -> Answer:
-    """The most probable label; of a multi-label model those that reach their thresholds."""
-    if about.task == "multi_label":
-        holds = np.flatnonzero(scores_K >= np.array(about.thresholds))
-    else:
-        holds = np.argmax(scores_K, keepdims=True)
-    probability = float(scores_K[holds].min() if len(holds) else scores_K.max())
-    labels = tuple(about.labels[index] for index in holds)
-    return Answer(picture.name, labels, probability, scores_K, picture.original)
+    """The answer to one picture."""
+    return Answer(picture.name, about.verdict(scores_K.tolist()), scores_K, picture.original)
 
 
 def top(scores_K: np.ndarray, labels: Sequence[str], count: int) -> list[tuple[str, float]]:
@@ -52,7 +43,7 @@ def line(answer: Answer, labels: Sequence[str], count: int | None, width: int) -
         width: of the longest name.
     """
     longest = max(map(len, labels))
-    said = [(answer.label or "-", answer.probability)]
+    said = [(answer.label or "-", answer.verdict.probability)]
     if count:
         said = top(answer.scores_K, labels, count)
     cells = [f"{label:{longest}}  {probability:.4f}" for label, probability in said]
@@ -67,29 +58,18 @@ def columns(labels: Sequence[str]) -> list[str]:
 
 def row(answer: Answer) -> list[str]:
     """Of the CSV; several labels are joined by `|`."""
-    numbers = (answer.probability, *answer.scores_K)
+    numbers = (answer.verdict.probability, *answer.scores_K)
     return [answer.name, answer.label, *(f"{number:.{DIGITS}f}" for number in numbers)]
 
 
 def record(answer: Answer, about: About, count: int | None) -> dict[str, Any]:
-    """Of the JSON lines: `label`, or `labels` of a multi-label model.
+    """Of the JSON lines: what `About.answer` says.
 
     Args:
         count: if given, `top` lists so many of the most probable labels.
     """
-    several = about.task == "multi_label"
-    scores = map(_rounded, answer.scores_K.tolist())
-    found: dict[str, Any] = {
-        "path": answer.name,
-        **({"labels": answer.labels} if several else {"label": answer.label}),
-        "probability": _rounded(answer.probability),
-        "probabilities": dict(zip(about.labels, scores, strict=True)),
-    }
+    found = {"path": answer.name, **about.answer(answer.scores_K.tolist())}
     if count:
         best = top(answer.scores_K, about.labels, count)
-        found["top"] = [{"label": label, "probability": _rounded(p)} for label, p in best]
+        found["top"] = [{"label": label, "probability": round(p, DIGITS)} for label, p in best]
     return found
-
-
-def _rounded(probability: float) -> float:
-    return round(probability, DIGITS)

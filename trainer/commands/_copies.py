@@ -32,7 +32,7 @@ class Copies:
         """One copy in the folder of each of its labels, or in `none`. A name that is taken gets a
         number: `1.jpg`, `1-2.jpg`. Raises: UserError if it cannot be written."""
         name = file_name(answer)
-        for label in answer.labels or (None,):
+        for label in answer.verdict.labels or (None,):
             folder = self._names[label]
             names = self._numbered(folder, name)
             with files.adding(self._folder / folder, names) as partial:

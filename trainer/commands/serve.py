@@ -38,7 +38,8 @@ def run(target: str | None, host: str, port: int, batch: int, wait: float, body:
     def read(content: bytes) -> np.ndarray:
         return present(decode(content), about)
 
-    service = app.application(scores, about, read, limits)
+    kind = str(opened.kind_of(path))
+    service = app.application(scores, about, kind, read, limits)
     with server.listen(host, port) as listening:
         terminal.say(f"model    {path}: {about.name}, {len(about.labels)} labels")
         terminal.say(f"address  {_address(host, listening.getsockname()[1])}")

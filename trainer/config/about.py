@@ -1,8 +1,8 @@
 """What an exported file says of itself: all that whoever uses it must know."""
 
 import json
-from collections.abc import Mapping
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, Strict, ValidationError, model_validator
 
@@ -10,6 +10,14 @@ from trainer.config.data import Presentation
 from trainer.errors import UserError
 
 FILE = "about.json"  # for formats that are folders or archives
+DIGITS = 6  # of a probability that is written for people or programs
+
+
+class Verdict(NamedTuple):
+    """What a model says of a picture."""
+
+    labels: tuple[str, ...]  # one; where several may hold all that do, maybe none
+    probability: float  # of the least probable of them; if none holds, of the most probable one
 
 
 class About(Presentation):
@@ -31,6 +39,28 @@ class About(Presentation):
         if self.task == "multi_label" and len(self.thresholds) != len(self.labels):
             raise ValueError(f"{len(self.thresholds)} thresholds for {len(self.labels)} labels")
         return self
+
+    def verdict(self, scores_K: Sequence[float]) -> Verdict:
+        """The most probable label, of equal ones the first; where several may hold, all from their
+        thresholds on."""
+        if self.task == "single_label":
+            holding = [max(range(len(scores_K)), key=scores_K.__getitem__)]
+        else:
+            pairs = enumerate(zip(scores_K, self.thresholds, strict=True))
+            holding = [index for index, (score, least) in pairs if score >= least]
+        least = min((scores_K[index] for index in holding), default=max(scores_K))
+        return Verdict(tuple(self.labels[index] for index in holding), least)
+
+    def answer(self, scores_K: Sequence[float]) -> dict[str, Any]:
+        """The verdict in JSON: `label`, or `labels` where several may hold; `probability`; and the
+        `probabilities` of all."""
+        labels, probability = self.verdict(scores_K)
+        rounded = (round(score, DIGITS) for score in scores_K)
+        return {
+            **({"label": labels[0]} if self.task == "single_label" else {"labels": labels}),
+            "probability": round(probability, DIGITS),
+            "probabilities": dict(zip(self.labels, rounded, strict=True)),
+        }
 
     def written(self) -> dict[str, str]:
         """Field -> JSON, for formats that keep texts by name."""

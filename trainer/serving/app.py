@@ -26,18 +26,23 @@ Read = Callable[[bytes], np.ndarray]
 
 
 def application(
-    scores: Callable[[np.ndarray], np.ndarray], about: About, read: Read, limits: Limits
+    scores: Callable[[np.ndarray], np.ndarray],
+    about: About,
+    kind: str,
+    read: Read,
+    limits: Limits,
 ) -> Starlette:
     """The server of one model.
 
     Args:
         scores: uint8 images [N, H, W, C] -> probabilities float32 [N, K]; called by one thread.
+        kind: of export that the model is, for clients of the protocol.
         read: a file's content -> uint8 [H, W, C], or ValueError; called by several threads.
     """
     named = {"name": about.name, "config_sha256": about.config_sha256, "trainer": about.trainer}
     metrics = Metrics(named, lambda: batcher.inside)
     batcher = Batcher(scores, limits, metrics.batch)
-    service = _Service(about, read, limits, metrics, batcher, Bodies(limits))
+    service = _Service(about, kind, read, limits, metrics, batcher, Bodies(limits))
 
     @asynccontextmanager
     async def computing(app: Starlette) -> AsyncIterator[None]:
@@ -59,6 +64,7 @@ class _Service(NamedTuple):
     """What the answers are made of."""
 
     about: About
+    kind: str
     read: Read
     limits: Limits
     figures: Metrics
@@ -86,7 +92,10 @@ class _Service(NamedTuple):
                 images = await self._read(found)
                 scores_NK = await self.batcher.scores(images)
         rows = zip(found, scores_NK, strict=True)
-        predictions = [self._prediction(picture.name, scores_K) for picture, scores_K in rows]
+        predictions = [
+            {"name": picture.name, **self.about.answer(scores_K.tolist())}
+            for picture, scores_K in rows
+        ]
         return JSONResponse({**self._model(), "predictions": predictions})
 
     async def infer(self, request: Request) -> Response:
@@ -123,7 +132,7 @@ class _Service(NamedTuple):
 
     async def model(self, request: Request) -> Response:
         self._demand(request)
-        return JSONResponse(protocol.model(self.about))
+        return JSONResponse(protocol.model(self.about, self.kind))
 
     async def model_ready(self, request: Request) -> Response:
         self._demand(request)
@@ -164,22 +173,6 @@ class _Service(NamedTuple):
         if wrong:
             raise HTTPException(400, "; ".join(wrong))
         return images  # type: ignore[return-value]
-
-    def _prediction(self, name: str | None, scores_K: np.ndarray) -> dict[str, Any]:
-        """`label` is the most probable one; `labels` are all that hold."""
-        labels, best = self.about.labels, int(scores_K.argmax())
-        probabilities = [round(float(score), 6) for score in scores_K]
-        holds = [labels[best]]
-        if self.about.task == "multi_label":
-            thresholds = zip(labels, scores_K, self.about.thresholds, strict=True)
-            holds = [label for label, score, least in thresholds if score >= least]
-        return {
-            "name": name,
-            "label": labels[best],
-            "probability": probabilities[best],
-            "labels": holds,
-            "probabilities": dict(zip(labels, probabilities, strict=True)),
-        }
 
 
 async def _refused(request: Request, error: Exception) -> Response:

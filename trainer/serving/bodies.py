@@ -74,7 +74,7 @@ async def pictures(request: Request, limits: Limits) -> list[Picture]:
     """The pictures of a body, at least one, by its content type: one as it is, files of a form, or
     `{"images": ["<base64>", …]}`.
 
-    Raises: HTTPException 400 or 422 where there are none, too many, or not what was announced; 415
+    Raises: HTTPException 400 or 422 where there are too many, none, or not what was announced; 415
     for other content types.
     """
     kind = request.headers.get("content-type", "application/octet-stream")
@@ -91,7 +91,7 @@ async def pictures(request: Request, limits: Limits) -> list[Picture]:
         raise HTTPException(422, "no picture in the request")
     if len(found) > limits.pictures:
         raise HTTPException(
-            422, f"{len(found)} pictures in the request, at most {limits.pictures} are taken"
+            400, f"{len(found)} pictures in the request, at most {limits.pictures} are taken"
         )
     return found
 

@@ -123,13 +123,14 @@ function say(kind, text, number = "") {
 
 function show(found) {
   const share = label => found.probabilities[label];
+  const labels = found.labels ?? [found.label];
   const order = many ? [...about.labels].sort((a, b) => share(b) - share(a)) : about.labels;
   const shown = order.slice(0, about.shown);
   list(shown);
   shown.forEach((label, place) =>
-    fill(at("bars").children[place], share(label), found.labels.includes(label)));
+    fill(at("bars").children[place], share(label), labels.includes(label)));
   const one = about.task === "single_label";
-  say("", found.labels.join(", ") || "none of them", one ? percent(found.probability) : "");
+  say("", labels.join(", ") || "none of them", one ? percent(found.probability) : "");
 }
 
 function preview(file) {

@@ -13,6 +13,15 @@ from trainer import __version__
 from trainer.config.about import About
 
 INPUT, OUTPUTS = "image", ("probabilities", "label_index")
+# Of a kind of export; the protocol wants <project>_<format>.
+PLATFORMS = {
+    "keras": "keras_v3",
+    "onnx": "onnxruntime_onnx",
+    "openvino": "openvino_ir",
+    "saved_model": "tensorflow_savedmodel",
+    "tflite": "tensorflow_tflite",
+    "web": "onnxruntime_onnx",
+}
 
 
 def server() -> dict[str, Any]:
@@ -20,12 +29,15 @@ def server() -> dict[str, Any]:
     return {"name": "trainer", "version": __version__, "extensions": []}
 
 
-def model(about: About) -> dict[str, Any]:
-    """Of `/v2/models/NAME`. The protocol has no place for labels: they stand in `/health`."""
+def model(about: About, kind: str) -> dict[str, Any]:
+    """Of `/v2/models/NAME`, for a kind of export.
+
+    The protocol has no place for labels: they stand in `/health`.
+    """
     shape = [-1, *about.image_size, about.channels]
     return {
         "name": about.name,
-        "platform": "onnxruntime_onnx",
+        "platform": PLATFORMS[kind],
         "inputs": [{"name": INPUT, "datatype": "UINT8", "shape": shape}],
         "outputs": [
             {"name": "probabilities", "datatype": "FP32", "shape": [-1, len(about.labels)]},

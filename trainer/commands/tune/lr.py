@@ -3,7 +3,7 @@
 import math
 import shlex
 
-from trainer import files, plots, terminal
+from trainer import files, terminal
 from trainer import run as runs
 from trainer.commands._assemble import Job, assemble
 from trainer.config import Config
@@ -11,6 +11,7 @@ from trainer.config.search import override
 from trainer.data import feed
 from trainer.data.pipeline import Faults, reported
 from trainer.errors import Failed, Interrupted, UserError
+from trainer.plots import rates
 from trainer.training import finder, hardware, interrupt, loop
 
 
@@ -76,7 +77,7 @@ def _write(config: Config, curve: finder.Curve, advice: finder.Advice | None) ->
     with files.replacing(picture) as partial:
         title = f"{config.name}: loss while the learning rate rises"
         marks = (advice.suggested, advice.least) if advice else None
-        plots.range_test(partial, title, *curve, curve.smoothed, marks)
+        rates.range_test(partial, title, *curve, curve.smoothed, marks)
     terminal.say(f"written  {picture} and {table.name}")
 
 

@@ -1,16 +1,13 @@
-"""Pictures of curves. The only file that imports matplotlib.
-
-Figures are made without pyplot: no window, no backend, nothing to be closed.
-"""
+"""A learning-rate range test."""
 
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-BLUE, ORANGE, GREY, INK = "#1f5fa8", "#d1600a", "#b3bbc3", "#22272e"  # apart for the colour-blind
+from trainer.plots import style
+from trainer.plots.style import BLUE, GREY, ORANGE
 
 
 def range_test(
@@ -30,8 +27,7 @@ def range_test(
         rates_S, losses_S, smoothed_S: of the S steps.
         marks: the suggested learning rate and that of the least loss, if there are such.
     """
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = style.figure(8, 5)
     axes.plot(rates_S, losses_S, color=GREY, linewidth=0.9, label="loss of a batch")
     axes.plot(rates_S, smoothed_S, color=BLUE, linewidth=2.2, label="smoothed")
     axes.set_xscale("log")
@@ -41,16 +37,11 @@ def range_test(
     axes.xaxis.set_minor_locator(NullLocator())
     plain = FuncFormatter(lambda value, _: f"{value:g}".replace("e-0", "e-"))
     axes.xaxis.set_major_formatter(plain)
-    axes.set_xlabel("learning rate (logarithmic)", color=INK)
-    axes.set_ylabel("training loss", color=INK)
-    axes.set_title(title, loc="left", color=INK, fontsize=12, pad=10)
-    axes.grid(axis="both", color="#e6e9ec", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    style.titled(axes, title, "learning rate (logarithmic)", "training loss")
     if marks:
         _mark(axes, *marks, rates_S, smoothed_S)
     axes.legend(frameon=False, loc="lower left")
-    figure.savefig(path, dpi=150)
+    style.save(figure, path)
 
 
 def _mark(

@@ -19,8 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import run as runs
+from trainer.commands._about import about
 from trainer.commands._restore import restore
-from trainer.commands.export import _about
 from trainer.config.about import About
 from trainer.config.export import SavedModel
 from trainer.data import decode
@@ -43,7 +43,7 @@ def main() -> None:
         raise SystemExit("no photographs: set TRAINER_DATA")
     run = runs.Run(given.run)
     trained = restore(run)
-    own = _about(run, trained)
+    own = about(run, trained)
     ways = [(own.fit, own.resize)]
     if given.all:
         every = itertools.product(("stretch", "crop", "pad"), ("area", "bilinear"))

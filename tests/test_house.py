@@ -1,6 +1,7 @@
 """The shape of the house: which way imports run, who owns what, what the command line offers."""
 
 import ast
+import importlib
 import re
 import subprocess
 from collections.abc import Iterator
@@ -145,6 +146,17 @@ def test_functions_stay_short_and_the_public_ones_are_explained(path: Path) -> N
     for top in tree.body:
         if isinstance(top, ast.FunctionDef | ast.ClassDef) and not top.name.startswith("_"):
             assert ast.get_docstring(top), top.name
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda p: p.stem)
+def test_a_benchmark_imports_what_there_is(path: Path) -> None:
+    """They run by hand, so nobody else would notice."""
+    for name in imports(path):
+        if name.startswith("trainer."):
+            module, _, member = name.rpartition(".")
+            found = importlib.import_module(module)
+            if not hasattr(found, member):
+                importlib.import_module(name)
 
 
 def kinds(union: Any) -> list[str]:

@@ -297,6 +297,21 @@ def test_javascript_decodes_png(standing_in: Path) -> None:
     assert done.stdout.splitlines() == expected, done.stderr[-2000:]
 
 
+@needs_node
+def test_javascript_leaves_colour_profiles_alone(standing_in: Path) -> None:
+    """As training does; sharp would convert what a phone takes in Display P3. This one says what it
+    was asked for."""
+    sharp = standing_in / "node_modules" / "sharp"
+    sharp.mkdir()
+    (sharp / "package.json").write_text('{"type": "module", "exports": "./index.mjs"}')
+    (sharp / "index.mjs").write_text(
+        "export default (_, options) => { throw new Error(JSON.stringify(options)); };"
+    )
+    (standing_in / "it.jpg").write_bytes(b"\xff\xd8\xff")
+    done = node(standing_in / "client.mjs", "it.jpg", cwd=standing_in)
+    assert '{"ignoreIcc":true}' in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("dotnet") is None, reason="dotnet is not installed")
 def test_c_sharp_checks_itself(made: Path) -> None:

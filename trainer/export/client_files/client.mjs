@@ -32,7 +32,7 @@ export async function decode(path) {
   const { default: sharp } = await import("sharp").catch(() => {
     throw new Error(`${path} is no PNG with 8 bits a channel: npm install sharp`);
   });
-  const { data, info } = await sharp(content)
+  const { data, info } = await sharp(content, { ignoreIcc: true })  // as training did
     .rotate().toColourspace("srgb").removeAlpha().raw().toBuffer({ resolveWithObject: true });
   return { height: info.height, width: info.width, pixels: new Uint8Array(data) };
 }

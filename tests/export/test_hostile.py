@@ -21,6 +21,7 @@ import tensorflow as tf
 from onnx import TensorProto, helper
 from tensorflow.core.protobuf import saved_model_pb2
 
+from trainer.config import about
 from trainer.config.about import About
 from trainer.config.export import Keras, OpenVino, SavedModel
 from trainer.errors import UserError
@@ -308,6 +309,17 @@ def test_a_broken_tflite_file(content: bytes, tmp_path: Path) -> None:
     assert "TensorFlow Lite" in refused(path)
 
 
+def test_a_tflite_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.tflite"
+    path.touch()
+
+    def read(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    assert refused(path) == "is no TensorFlow Lite model: [Errno 13] Permission denied"
+
+
 # --- ONNX
 
 
@@ -341,6 +353,15 @@ def test_an_onnx_file_whose_weights_lie_elsewhere(location: str, tmp_path: Path)
     assert "onnxruntime cannot open it: " in refused(path)
 
 
+def test_an_onnx_file_with_two_inputs(tmp_path: Path) -> None:
+    path = onnx_file(tmp_path / "it.onnx", helper.make_node("Relu", ["image"], ["probabilities"]))
+    proto = onnx.load(path)
+    del proto.opset_import[1:]
+    proto.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [1]))
+    onnx.save(proto, path)
+    assert refused(path) == "has 2 inputs: expected one, for the pictures"
+
+
 # --- OpenVINO
 
 
@@ -358,6 +379,17 @@ def test_openvino_without_its_extra(good: Path, monkeypatch: pytest.MonkeyPatch)
         opened.open(good / "openvino")
     text = 'openvino: needs an extra: pip install "keras-image-trainer[openvino]"'
     assert str(caught.value) == text
+
+
+# --- what files say of themselves
+
+
+def test_what_is_nested_deeper_than_python_goes() -> None:
+    deep = "[" * 100_000
+    for read in (lambda: about.parse(deep, "it"), lambda: about.read({"labels": deep}, "it")):
+        with pytest.raises(UserError) as caught:
+            read()
+        assert caught.value.problem.startswith("does not say image_size, ")
 
 
 # --- and what the runtimes themselves bring in

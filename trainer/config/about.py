@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, Strict, ValidationError, model_validator
+from pydantic import Field, Strict, model_validator
 
 from trainer.config.data import Presentation
 from trainer.errors import UserError
@@ -75,7 +75,7 @@ def read(values: Mapping[str, str], where: str) -> About:
     try:
         known = {key: json.loads(values[key]) for key in About.model_fields if key in values}
         return About.model_validate(known)
-    except (ValueError, ValidationError) as error:
+    except (ValueError, RecursionError) as error:  # pydantic's is a ValueError
         missing = sorted({"labels", "image_size", "task", "name"} - set(values))
         problem = f"does not say {', '.join(missing)}" if missing else f"is not understood: {error}"
         raise UserError(
@@ -87,6 +87,6 @@ def parse(content: str | bytes, where: str) -> About:
     """The inverse of `model_dump_json`, for what lies in `FILE`. Raises: as `read`."""
     try:
         values = {key: json.dumps(value) for key, value in json.loads(content).items()}
-    except (ValueError, AttributeError):  # no JSON, or no mapping
+    except (ValueError, AttributeError, RecursionError):  # no JSON, or no mapping
         values = {}
     return read(values, where)

@@ -25,7 +25,10 @@ def open(path: Path) -> Opened:
         said = str(error).splitlines()[0]
         raise UserError(str(path), f"onnxruntime cannot open it: {said}") from None
     told = about.read(session.get_modelmeta().custom_metadata_map, str(path))
-    [image] = session.get_inputs()
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        raise UserError(str(path), f"has {len(inputs)} inputs: expected one, for the pictures")
+    [image] = inputs
     kind = np.uint8 if "uint8" in image.type else np.float32
 
     def scores(images: np.ndarray) -> np.ndarray:

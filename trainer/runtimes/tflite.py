@@ -23,8 +23,9 @@ def open(path: Path) -> Opened:
     Raises: UserError if TensorFlow Lite cannot use the file, it has operators beyond TensorFlow
         Lite's own, or it does not describe itself.
     """
-    where, content = str(path), path.read_bytes()
+    where = str(path)
     try:
+        content = path.read_bytes()
         foreign = _foreign(content)
     except Exception as error:  # whatever a broken file makes the reader stumble over
         raise UserError(where, f"is no TensorFlow Lite model: {error}") from None

@@ -182,7 +182,7 @@ def remove(path: Path) -> None:
 def remove_partial(folder: Path) -> None:
     """What a process left there that was killed while it wrote."""
     for path in folder.glob(".*.partial*"):
-        path.unlink()
+        remove(path)
 
 
 def weight(path: Path) -> int:

@@ -276,6 +276,9 @@ def test_what_is_staged_takes_its_place_only_if_the_block_ends_well(tmp_path: Pa
         (partial / "inside").touch()
     assert [path.name for path in target.parent.iterdir()] == ["it.bin"]
     assert [path.name for path in target.iterdir()] == ["inside"]
+    (target.parent / ".it.bin.12345678.partial").mkdir()  # of a process that was killed
+    files.remove_partial(target.parent)
+    assert [path.name for path in target.parent.iterdir()] == ["it.bin"]
 
 
 def test_int8_from_the_config_to_the_refusal(

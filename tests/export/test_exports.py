@@ -1,7 +1,9 @@
 """Exporters: the battery, what the files say of themselves, and the gate."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -12,8 +14,11 @@ import pytest
 import tensorflow as tf
 
 from tests import families
+from tests.conftest import Outcome
+from trainer.commands import export
 from trainer.config.about import About
 from trainer.config.export import Keras, Onnx, OpenVino, SavedModel, TfLite
+from trainer.data import feed
 from trainer.export.parity import compare
 
 LABELS = ("paper", "rock", "scissors")
@@ -109,6 +114,7 @@ def test_agreement() -> None:
         "same_label": 2,
         "accuracy": 0.5,
         "accuracy_of_keras": 0.5,
+        "accuracy_lost": 0.0,
         "tolerance": 1e-5,
         "max_drop": None,
         "agrees": True,
@@ -120,10 +126,62 @@ def test_agreement() -> None:
     rounded = {1: np.array([[0.4, 0.6], [0.4, 0.6]])}
     assert not compare(truth, expected, rounded, None, 0.4)["agrees"]  # one picture of two less
     assert compare(truth, expected, rounded, None, 0.5)["agrees"]
-    assert not compare(truth, expected, {1: expected * np.nan}, None, 1.0)["agrees"]
+    twenty = np.tile([[1, 0]], (20, 1))
+    four, three = twenty.astype(float), twenty.astype(float)
+    four[4:], three[3:] = [0, 1], [0, 1]
+    assert compare(twenty, four, {1: three}, None, 0.05)["agrees"]  # 0.2 - 0.05 is above 0.15
+    assert not compare(twenty, four, {1: three}, None, 0.0499)["agrees"]
+    for wrong in (np.nan, np.inf):
+        assert not compare(truth, expected, {1: expected * wrong}, None, 1.0)["agrees"]
     assert compare(truth, expected, {1: expected, 3: expected[:1]}, 1e-5) == {
         "images": 2, "agrees": False, "reason": "shape [1, 2] instead of [2, 2] in batches of 3",
     }  # fmt: skip
     assert compare(truth, expected, "it crashed", 1e-5) == {
         "images": 2, "agrees": False, "reason": "it crashed",
     }  # fmt: skip
+
+
+def test_a_refused_export_leaves_the_proof_of_those_before_it(
+    small: Path, trainer: Callable[..., Outcome]
+) -> None:
+    assert trainer("fit", small, "--set", "training.epochs=1").code == 0
+    folder = Path("runs/small/latest/export")
+    folder.mkdir()
+    (folder / "parity.json").write_text("of an older export")
+    option = "export=[{kind: keras}, {kind: web, runtime: nowhere}]"
+    done = trainer("export", "--set", option)
+    assert done.code == 2
+    assert done.err.startswith(f"error: --set {option}: export[1].runtime: nowhere has no dist/")
+    assert sorted(path.name for path in folder.iterdir()) == ["model.keras", "parity.json"]
+    [row] = json.loads((folder / "parity.json").read_text())
+    assert (row["kind"], row["agrees"]) == ("keras", True)
+
+
+def test_calibration_takes_so_many_pictures_of_however_many_classes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Examples:
+        """Two pictures of each class, which are their own numbers."""
+
+        def __init__(self, classes: int) -> None:
+            self.classes = classes
+
+        def __len__(self) -> int:
+            return 2 * self.classes
+
+        def targets(self, indices: np.ndarray) -> np.ndarray:
+            return np.eye(self.classes)[indices // 2]
+
+        def take(self, indices: np.ndarray) -> np.ndarray:
+            return indices
+
+    def evaluation(indices: np.ndarray, *_: Any) -> list[tuple[tf.Tensor, None, tf.Tensor]]:
+        return [(tf.constant(indices), None, tf.ones(len(indices)))]
+
+    monkeypatch.setattr(feed, "evaluation", evaluation)
+    trained: Any = SimpleNamespace(config=SimpleNamespace(data=None))
+    for classes, count, expected in ((3, 4, 4), (3, 64, 6), (500, 64, 64)):
+        pictures = export._calibration(trained, Examples(classes))(count)  # type: ignore[arg-type]
+        assert len(pictures) == expected
+        assert len(set(pictures // 2)) == min(classes, count)
+        assert (pictures[0] // 2, pictures[-1] // 2) == (0, classes - 1)

@@ -1,6 +1,8 @@
 """TensorFlow Lite: what int8 rounds, what is left in float, and which layers are to blame."""
 
+import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -8,10 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.conftest import Outcome
 from trainer.config.about import About
 from trainer.config.export import TfLite
 from trainer.errors import UserError
-from trainer.export import tflite
+from trainer.export import parity, tflite
 from trainer.export.material import Material
 
 ABOUT = About(name="a", task="single_label", labels=("x", "y", "ß"), image_size=(8, 8))
@@ -84,3 +87,26 @@ def test_it_describes_itself(material: Material, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "model.tflite") as archive:
         assert archive.namelist() == ["about.json", "labels.txt"]
         assert archive.read("labels.txt").decode() == "x\ny\nß\n"
+
+
+def test_the_command_says_what_int8_has_cost(
+    small: Path, trainer: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert trainer("fit", small, "--set", "training.epochs=1").code == 0
+    layer = r"(conv2d|dense|flatten)\w*"
+    blamed = (
+        rf"; rounded alone, these layers change a probability most: {layer} by \d\.\d{{3}}.*"
+        rf"\n  leave the worst in float, as with keep_float: \[{layer}\]\n"
+    )
+    nothing = r"; no layer is left to blame\n  use precision: float16, or a larger max_drop\n"
+    for more, said in (("", blamed), (", keep_float: ['*']", nothing)):
+        accuracies = iter([0.5, 1.0])
+        monkeypatch.setattr(parity, "_accuracy", lambda *_, given=accuracies: next(given))
+        done = trainer("export", "--set", f"export=[{{kind: tflite, precision: int8{more}}}]")
+        assert done.code == 1
+        assert re.fullmatch(
+            r"error: not written, because it disagrees with Keras: \S+/model_int8.tflite\n"
+            rf"  model_int8.tflite loses 0.5000 of the accuracy and may lose 0.01{said}",
+            done.err,
+        )
+        assert [path.name for path in Path("runs/small/latest/export").iterdir()] == ["parity.json"]

@@ -93,7 +93,7 @@ def script(folder: Path, monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
 
 def test_a_named_folder_must_hold_it(tmp_path: Path) -> None:
     assert refused(tmp_path, "nowhere/onnxruntime-web") == (
-        "export.runtime: nowhere/onnxruntime-web has no dist/ort.wasm.bundle.min.mjs and"
+        "runtime: nowhere/onnxruntime-web has no dist/ort.wasm.bundle.min.mjs and"
         " ort-wasm-simd-threaded.wasm\n"
         "  expected the folder of the npm package onnxruntime-web, such as"
         " node_modules/onnxruntime-web; 1.30.0 was tested"
@@ -103,7 +103,7 @@ def test_a_named_folder_must_hold_it(tmp_path: Path) -> None:
 def test_without_npm(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(workplace))
     assert refused(workplace) == (
-        "export.runtime: the page needs onnxruntime-web, and npm, which brings it, is not installed\n"
+        "runtime: the page needs onnxruntime-web, and npm, which brings it, is not installed\n"
         "  install Node.js, or name a folder with the package, as in"
         " runtime: node_modules/onnxruntime-web"
     )
@@ -114,7 +114,7 @@ def test_without_a_network(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> 
     said += ["npm error network request failed, reason: getaddrinfo ENOTFOUND"]
     script(workplace, monkeypatch, *(f"echo '{line}' >&2" for line in said), "exit 1")
     assert refused(workplace) == (
-        "export.runtime: npm did not bring onnxruntime-web: code ENOTFOUND;"
+        "runtime: npm did not bring onnxruntime-web: code ENOTFOUND;"
         " network request failed, reason: getaddrinfo ENOTFOUND\n"
         "  is there a network? It is needed once; or name a folder with the package, as in"
         " runtime: node_modules/onnxruntime-web"
@@ -125,7 +125,7 @@ def test_another_package_under_its_name(workplace: Path, monkeypatch: pytest.Mon
     script(workplace, monkeypatch, f"echo other > onnxruntime-web-{web.VERSION}.tgz")
     text = refused(workplace)
     assert text.startswith(
-        "export.runtime: onnxruntime-web 1.30.0 that npm brought is another one: sha512-"
+        "runtime: onnxruntime-web 1.30.0 that npm brought is another one: sha512-"
     )
     assert "\n  expected sha512-q0y+JrrtukXSzsBWEMcc" in text
 

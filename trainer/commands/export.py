@@ -48,13 +48,13 @@ def run(this: runs.Run, overrides: Sequence[str] = ()) -> None:
     split = sides(this, trained)
     proof = validation(this, trained, split.validation)
     material = Material(trained.model, about(this, trained), _calibration(trained, split.train))
-    files.demand_writable(this.export / "parity.json", str(this.folder))
+    found = this.export / "parity.json"
+    files.demand_writable(found, str(this.folder))
+    rows: list[dict[str, Any]] = []
     with located(trained.config):
-        rows = [
-            _one(f"export[{index}]", spec, this.export, material, proof)
-            for index, spec in enumerate(trained.config.export)
-        ]
-    files.write_json(this.export / "parity.json", rows)
+        for index, spec in enumerate(trained.config.export):
+            rows.append(_one(f"export[{index}]", spec, this.export, material, proof))
+            files.write_json(found, rows)  # the next one may be refused: this one has its name
     _show(rows, this.export)
     for spec, row in zip(trained.config.export, rows, strict=True):
         file = this.export / spec.file
@@ -123,7 +123,8 @@ def _calibration(trained: Trained, examples: Examples) -> Callable[[int], np.nda
         of_class = [np.flatnonzero(column) for column in targets.T]
         share = -(-count // len(of_class))
         chosen = [has[_spread(len(has), share)] for has in of_class if len(has)]
-        some = examples.take(np.unique(np.concatenate(chosen)))
+        every = np.unique(np.concatenate(chosen))
+        some = examples.take(every[_spread(len(every), count)])  # there may be more classes
         batches = feed.evaluation(some, trained.config.data, Faults({}, []))
         parts = [images.numpy()[weights.numpy() > 0] for images, _, weights in batches]
         return np.concatenate(parts)
@@ -157,18 +158,20 @@ def _lost(row: dict[str, Any]) -> bool:
     """Whether rounding has cost more of the accuracy than it may."""
     if row.get("max_drop") is None:  # not asked, or no scores at all
         return False
-    return row["accuracy_of_keras"] - row["accuracy"] > row["max_drop"]
+    return row["accuracy_lost"] > row["max_drop"]
 
 
 def _advice(row: dict[str, Any]) -> str:
     """What to do where rounding costs too much."""
     if "blamed" not in row:
         return ""
-    lost = f"{row['accuracy_of_keras'] - row['accuracy']:.4f}"
+    name, lost, most = Path(row["file"]).name, row["accuracy_lost"], row["max_drop"]
+    said = f"\n  {name} loses {lost:.4f} of the accuracy and may lose {most}"
+    if not row["blamed"]:
+        return f"{said}; no layer is left to blame\n  use precision: float16, or a larger max_drop"
     worst = ", ".join(f"{layer} by {change:.3f}" for layer, change in row["blamed"].items())
     return (
-        f"\n  {Path(row['file']).name} loses {lost} of the accuracy and may lose "
-        f"{row['max_drop']}; rounded alone, these layers change a probability most: {worst}"
+        f"{said}; rounded alone, these layers change a probability most: {worst}"
         f"\n  leave the worst in float, as with keep_float: [{next(iter(row['blamed']))}]"
     )
 

@@ -30,7 +30,7 @@ INTEGRITY = (  # as npm publishes it
 RUNTIME = {"ort.wasm.bundle.min.mjs": "ort.js", "ort-wasm-simd-threaded.wasm": "ort.wasm"}
 SECONDS = 600  # for npm
 
-_WHERE = "export.runtime"
+_WHERE = "runtime"
 _HINT = "or name a folder with the package, as in runtime: node_modules/onnxruntime-web"
 
 

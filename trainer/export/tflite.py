@@ -156,21 +156,32 @@ def _nodes(debugger: Any, model: keras.Model) -> dict[str, list[str]]:
     debugger.run()
     table = io.StringIO()
     debugger.layer_statistics_dump(table)
-    known = {layer.name for layer in model._flatten_layers(include_self=False)}
+    known = {
+        layer.name: any(len(weight.shape) > 1 for weight in layer.weights)
+        for layer in model._flatten_layers(include_self=False)
+    }
     nodes: dict[str, list[str]] = {}
     for row in csv.DictReader(io.StringIO(table.getvalue())):
         nodes.setdefault(_layer(row["tensor_name"], known), []).append(row["tensor_name"])
     return nodes
 
 
-def _layer(node: str, known: set[str]) -> str:
-    """`net_1/conv_1/Relu;net_1/conv_1/BiasAdd` -> `conv`: Keras enters the scope of a layer twice,
-    so TensorFlow numbers it. Empty if no layer is meant."""
-    for scope in reversed(node.partition(";")[0].split("/")[:-1]):
-        for name in (re.sub(r"_\d+$", "", scope), scope):
-            if name in known:
-                return name
-    return ""
+def _layer(node: str, known: Mapping[str, bool]) -> str:
+    """`net_1/relu_1/Relu;net_1/conv_1/convolution` -> `conv`: of layers that became one node, the
+    one with a kernel. Keras enters the scope of a layer twice, so TensorFlow numbers it. Empty if
+    no layer is meant.
+
+    Args:
+        known: the layers, and whether they have a kernel.
+    """
+    found = [
+        name
+        for part in node.split(";")
+        for scope in reversed(part.split("/")[:-1])
+        for name in (re.sub(r"_\d+$", "", scope), scope)
+        if name in known
+    ]
+    return next((name for name in found if known[name]), next(iter(found), ""))
 
 
 def _kept(spec: TfLite, nodes: Mapping[str, Sequence[str]]) -> list[str]:

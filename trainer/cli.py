@@ -171,7 +171,9 @@ def serve(
         float,
         typer.Option("--wait", help="ms that a batch waits for pictures that are coming.", min=0),
     ] = 3,
-    body: Annotated[float, typer.Option("--body", help="MB of a request, at most.", min=0.1)] = 16,
+    body: Annotated[
+        float, typer.Option("--body", help="MB of a request, at most.", min=0.1, max=10_000)
+    ] = 16,
 ) -> None:
     """Answer over HTTP what is on pictures, by a run's model.onnx."""
     with _reported():

@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -132,6 +133,10 @@ def tensor(**changes: Any) -> dict[str, Any]:
         (400, INFER, json.dumps(tensor(data=[0.5] * 72)), JSON, "expected whole numbers from 0 to 255 in data"),
         (400, INFER, json.dumps(tensor(data=["0"] * 72)), JSON, "expected whole numbers from 0 to 255 in data"),
         (400, INFER, json.dumps(tensor(data=[2**70] * 72)), JSON, "expected whole numbers from 0 to 255 in data"),
+        (400, INFER, json.dumps(tensor(data=[None] * 72)), JSON, "expected whole numbers from 0 to 255 in data"),
+        (400, INFER, json.dumps(tensor(shape=[1, 4, 6, [3] * 1000])), JSON, "expected shape [1 to 4, 4, 6, 3], received [1, 4, 6, [3, 3, 3, 3, 3, 3, ...]]"),
+        (400, INFER, json.dumps(tensor() | {"id": 7}), JSON, "expected a text as id"),
+        (400, INFER, json.dumps({**tensor(), "outputs": [{"name": "probabilities"}] * 2}), JSON, 'expected outputs of [{"name": "probabilities"}, {"name": "label_index"}]'),
         (400, INFER, json.dumps({**tensor(), "outputs": [{"name": "logits"}]}), JSON, 'expected outputs of [{"name": "probabilities"}, {"name": "label_index"}]'),
         (400, INFER, json.dumps({**tensor(), "outputs": 3}), JSON, 'expected outputs of [{"name": "probabilities"}, {"name": "label_index"}]'),
     ],
@@ -197,6 +202,20 @@ def test_a_body_that_stops_coming() -> None:
             {"error": "nothing of the body came for 0.1 seconds"},
         )
         connection.close()
+
+
+def test_a_client_that_goes_away(caplog: pytest.LogCaptureFixture) -> None:
+    with serving() as port:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.putrequest("POST", "/predict")
+        connection.putheader("Content-Length", "1000")
+        connection.endheaders(b"x" * 10)
+        connection.close()
+        counted = 'trainer_requests_total{path="/predict",status="499"} 1.0'
+        deadline = time.monotonic() + 10
+        while counted not in ask(port, "GET", "/metrics").body.decode():
+            assert time.monotonic() < deadline
+    assert caplog.text == ""
 
 
 def test_more_bodies_than_memory() -> None:
@@ -342,6 +361,35 @@ def test_only_the_outputs_asked_for(port: int) -> None:
     answer = ask(port, "POST", INFER, json.dumps(request), JSON).json
     assert "id" not in answer
     assert [each["name"] for each in answer["outputs"]] == ["label_index"]
+
+
+def test_what_json_can_say_and_utf_8_cannot(port: int) -> None:
+    request = json.dumps(tensor(shape=[1.0, 4, 6, 3]))
+    assert ask(port, "POST", INFER, request, JSON).status == 400
+    request = json.dumps(tensor(shape=[1, 4.0, 6, 3]) | {"id": "\ud800ü"})
+    answer = ask(port, "POST", INFER, request, JSON)
+    assert (answer.status, answer.json["id"]) == (200, "\ud800ü")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (INFER, tensor(data=["x" * 400_000] + [""] * 71)),
+        ("/predict", {"images": [""] * 200_000}),
+    ],
+)
+def test_a_body_does_not_grow_when_it_is_read(path: str, body: Any) -> None:
+    """An array of texts takes 72 times the longest; what is too many is not taken apart."""
+    most = 0
+    limits = Limits(body=10**6)
+    tracemalloc.start()
+    try:
+        with serving(limits=limits) as port:
+            assert ask(port, "POST", path, json.dumps(body), JSON).status in (400, 422)
+            most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 10 * 10**6
 
 
 # --- the page -------------------------------------------------------------------------------------

@@ -123,3 +123,53 @@ def test_a_failure_reaches_all_who_asked_and_nobody_after() -> None:
 
     found, sizes = batched(story, compute)
     assert (found, sizes) == (["too bright", "too bright", [5]], [1])
+
+
+def test_a_model_that_answers_too_few_does_not_stop_the_server() -> None:
+    async def story(batcher: Batcher) -> list[Any]:
+        [error] = await asyncio.gather(asked(batcher, 3, 4), return_exceptions=True)
+        return [type(error), await asked(batcher, 5)]
+
+    found, _ = batched(story, lambda images: echo(images)[:1])
+    assert found == [ValueError, [5]]
+
+
+def test_who_gives_up_takes_nothing_from_the_others() -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def compute(images: np.ndarray) -> np.ndarray:
+        begun.set()
+        go.wait(20)
+        return echo(images)
+
+    async def story(batcher: Batcher) -> list[Any]:
+        tasks = [asyncio.create_task(asked(batcher, 0, 1))]
+        await asyncio.to_thread(begun.wait, 20)
+        tasks += [asyncio.create_task(asked(batcher, value)) for value in (2, 3)]
+        await asyncio.sleep(0)
+        tasks[0].cancel()  # is being computed
+        tasks[1].cancel()  # waits
+        await asyncio.wait(tasks[:2])
+        assert batcher.inside == 1
+        go.set()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        return [type(found[0]), type(found[1]), found[2], await asked(batcher, 4)]
+
+    found, _ = batched(story, compute, wait=NEVER)
+    assert found == [asyncio.CancelledError, asyncio.CancelledError, [3], [4]]
+
+
+def test_one_thread_calls_the_model() -> None:
+    """An interpreter of TensorFlow Lite may not be used by several, nor twice at once."""
+    threads: set[int] = set()
+
+    def compute(images: np.ndarray) -> np.ndarray:
+        threads.add(threading.get_ident())
+        return echo(images)
+
+    async def story(batcher: Batcher) -> None:
+        for _ in range(5):
+            await asyncio.gather(*(asked(batcher, value) for value in range(5)))
+
+    batched(story, compute, batch=2)
+    assert len(threads) == 1

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Outcome
-from tests.serving.models import ask, png, scores, write
+from tests.serving.models import ABOUT, ask, png, scores, write
 
 Trainer = Callable[..., Outcome]
 CLIENTS, REQUESTS = 16, 320
@@ -33,6 +33,10 @@ class Started:
         """MB that it has had at most."""
         text = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmHWM:\s+(\d+)", text)[1]) / 1000  # type: ignore[index]
+
+    def libraries(self) -> str:
+        """What it has loaded of other languages."""
+        return Path(f"/proc/{self.process.pid}/maps").read_text()
 
     def stop(self, number: int) -> tuple[int, str]:
         """Its exit code and what it said after the address."""
@@ -73,9 +77,12 @@ def test_tensorflow_is_not_imported_and_ctrl_c_is_a_normal_end(model: Path, tmp_
     with started(model, imports=said) as server:
         answer = ask(server.port, "POST", "/predict", png(0, 255, 0), "image/png")
         assert answer.json["predictions"][0]["label"] == "green"
+        libraries = server.libraries()
         assert server.stop(signal.SIGINT) == (0, "stopped\n")
+    assert "onnxruntime" in libraries
+    assert "tensorflow" not in libraries
     names = {line.rpartition("|")[2].strip().split(".")[0] for line in said.open()}
-    assert {"trainer", "onnxruntime", "uvicorn"} <= names
+    assert {"trainer", "uvicorn"} <= names  # and what is not silenced, as opening the file is
     assert not {"tensorflow", "keras", "albumentations", "matplotlib"} & names
 
 
@@ -183,6 +190,27 @@ def test_a_target_that_is_not_there(
     done = trainer("serve", target)
     assert done.code == 2
     assert done.err.startswith(f"error: {message}")
+
+
+def test_a_model_that_fails_on_pictures(workplace: Path, trainer: Trainer) -> None:
+    path = write(workplace / "model.onnx", ABOUT.model_copy(update={"image_size": (5, 5)}))
+    done = trainer("serve", path)
+    assert done.code == 2
+    assert done.err.startswith(f"error: {path}: fails on pictures: ")
+    write(path, ABOUT.model_copy(update={"labels": ("one", "two")}))
+    assert trainer("serve", path).err == (
+        f"error: {path}: gives [1, 3] numbers for 1 pictures and 2 labels\n"
+    )
+
+
+def test_a_host_that_cannot_be_one(model: Path, trainer: Trainer) -> None:
+    done = trainer("serve", model, "--host", "a..b")
+    assert done.code == 2
+    assert "error: --host, --port: cannot listen on a..b:8000: " in done.err
+
+
+def test_a_body_without_bound_is_refused(model: Path, trainer: Trainer) -> None:
+    assert trainer("serve", model, "--body", "inf").code == 2
 
 
 def test_a_port_that_is_taken(model: Path, trainer: Trainer) -> None:

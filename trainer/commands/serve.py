@@ -6,6 +6,7 @@ import numpy as np
 
 from trainer import run as runs
 from trainer import terminal
+from trainer.commands import _opened
 from trainer.data.decode import decode, present
 from trainer.errors import UserError
 from trainer.runtimes import opened
@@ -28,7 +29,7 @@ def run(target: str | None, host: str, port: int, batch: int, wait: float, body:
         problem = 'needs an extra: pip install "keras-image-trainer[serve]"'
         raise UserError("serve", problem) from None
     path = model(target)
-    about, scores = opened.open(path)
+    about, scores = _opened.open(path)
     shape = (1, *about.image_size, about.channels)
     scores(np.zeros(shape, np.uint8))  # what is slow once is done before the first request
     limits = Limits(batch=batch, wait=wait / 1000, body=round(body * 10**6))
@@ -49,13 +50,13 @@ def run(target: str | None, host: str, port: int, batch: int, wait: float, body:
 
 def model(target: str | None) -> Path:
     """The model file that is meant. Raises: UserError if there is none."""
-    if target is not None and opened.kind_of(Path(target)):
-        return Path(target)
-    this = runs.find(target)
-    path = this.export / "model.onnx"
+    found = _opened.find(target)
+    if not isinstance(found, runs.Run):
+        return found
+    path = found.export / "model.onnx"
     if not path.is_file():
-        problem = f"there is no {path.relative_to(this.folder)} in it"
-        raise UserError(str(this.folder), problem, f"write it: trainer export {this.folder}")
+        problem = f"there is no {path.relative_to(found.folder)} in it"
+        raise UserError(str(found.folder), problem, f"write it: trainer export {found.folder}")
     return path
 
 

@@ -102,12 +102,13 @@ class Batcher:
         images = np.stack([each.image for each in batch])
         try:
             scores_NK = await loop.run_in_executor(thread, self._scores, images)
+            answers = list(zip(batch, scores_NK, strict=True))
         except Exception as error:  # whatever a runtime raises: all who asked are told
             for each in batch:
                 if not each.scores.done():
                     each.scores.set_exception(error)
             return
         self._watch(len(batch), loop.time() - start)
-        for each, scores_K in zip(batch, scores_NK, strict=True):
+        for each, scores_K in answers:
             if not each.scores.done():  # cancelled: the server is stopped
                 each.scores.set_result(scores_K)

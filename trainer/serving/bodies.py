@@ -84,15 +84,10 @@ async def pictures(request: Request, limits: Limits) -> list[Picture]:
         case ("multipart", _, "form-data"):
             found = await _files(request, limits)
         case ("application", _, "json"):
-            found = _encoded(await asyncio.to_thread(document, await request.body()))
+            found = await asyncio.to_thread(_encoded, await request.body(), limits)
         case _:
             raise HTTPException(415, f"expected {KINDS}, received {kind}")
-    if not found:
-        raise HTTPException(422, "no picture in the request")
-    if len(found) > limits.pictures:
-        raise HTTPException(
-            400, f"{len(found)} pictures in the request, at most {limits.pictures} are taken"
-        )
+    _demand_count(len(found), limits)
     return found
 
 
@@ -118,11 +113,21 @@ async def _files(request: Request, limits: Limits) -> list[Picture]:
     return found
 
 
-def _encoded(found: dict[str, Any]) -> list[Picture]:
-    images = found.get("images")
+def _encoded(body: bytes, limits: Limits) -> list[Picture]:
+    images = document(body).get("images")
     if not isinstance(images, list) or not all(isinstance(each, str) for each in images):
         raise HTTPException(422, 'expected {"images": ["<base64>", …]}')
+    _demand_count(len(images), limits)  # first: a body has room for millions of empty ones
     try:
         return [Picture(None, base64.b64decode(each, validate=True)) for each in images]
     except ValueError as error:
         raise HTTPException(400, f"an image is not base64: {error}") from None
+
+
+def _demand_count(count: int, limits: Limits) -> None:
+    """Raises: HTTPException 422 of none, 400 of too many."""
+    if not count:
+        raise HTTPException(422, "no picture in the request")
+    if count > limits.pictures:
+        most = limits.pictures
+        raise HTTPException(400, f"{count} pictures in the request, at most {most} are taken")

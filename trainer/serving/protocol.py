@@ -4,7 +4,9 @@ Field names are those of github.com/kserve/open-inference-protocol. N pictures, 
 the shape that the network takes.
 """
 
-from typing import Any, NoReturn
+import math
+import reprlib
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from starlette.exceptions import HTTPException
@@ -46,46 +48,62 @@ def model(about: About, kind: str) -> dict[str, Any]:
     }
 
 
-def images(request: dict[str, Any], about: About, most: int) -> np.ndarray:
-    """uint8 [N, H, W, C] of an inference request, 1 to `most` of them.
+class Asked(NamedTuple):
+    """An inference request."""
+
+    images: np.ndarray  # uint8 [N, H, W, C]
+    outputs: tuple[str, ...]  # their names
+    id: str | None  # to be said again in the answer
+
+
+def asked(request: dict[str, Any], about: About, most: int) -> Asked:
+    """What is asked for: 1 to `most` images, and all outputs if it does not say.
 
     Raises: HTTPException 400, which is what the protocol has for all mistakes.
     """
+    same = request.get("id")
+    if not isinstance(same, str | None):
+        _refuse("expected a text as id")
+    return Asked(_images(request, about, most), _outputs(request), same)
+
+
+def _images(request: dict[str, Any], about: About, most: int) -> np.ndarray:
     match request.get("inputs"):
         case [{"name": "image", "datatype": "UINT8", "shape": list(shape), "data": list(data)}]:
             pass
         case _:
             _refuse('expected one input: {"name": "image", "datatype": "UINT8", "shape", "data"}')
-    wanted = [*about.image_size, about.channels]
-    if shape[1:] != wanted or type(shape[0]) is not int or not 1 <= shape[0] <= most:
-        _refuse(f"expected shape [1 to {most}, {str(wanted)[1:]}, received {shape}")
+    wanted = about.input_shape
+    if shape[1:] != [*wanted] or type(shape[0]) is not int or not 1 <= shape[0] <= most:
+        received = reprlib.repr(shape)  # cut off: it may be as long as the body
+        _refuse(f"expected shape [1 to {most}, {str([*wanted])[1:]}, received {received}")
+    # As objects: in an array of texts each would take as much room as the longest.
+    values, count = np.asarray(data, object), shape[0] * math.prod(wanted)
+    if values.size != count:
+        if any(isinstance(each, list) for each in values.flat):
+            _refuse("the rows of data differ in length")
+        _refuse(f"{values.size} values in data, but shape {shape} has {count}")
     try:
-        values = np.asarray(data)
-    except ValueError:
-        _refuse("the rows of data differ in length")
-    if values.size != np.prod(shape):
-        _refuse(f"{values.size} values in data, but shape {shape} has {np.prod(shape)}")
-    if values.dtype.kind != "i" or values.min() < 0 or values.max() > 255:
+        pixels = bytes(values.ravel().tolist())
+    except (TypeError, ValueError):
         _refuse("expected whole numbers from 0 to 255 in data")
-    return values.astype(np.uint8).reshape(shape)
+    return np.frombuffer(pixels, np.uint8).reshape(shape[0], *wanted)
 
 
-def wanted(request: dict[str, Any]) -> tuple[str, ...]:
-    """The outputs that a request asks for; all if it does not say. Raises: HTTPException 400."""
-    asked = request.get("outputs")
-    if asked is None:
+def _outputs(request: dict[str, Any]) -> tuple[str, ...]:
+    given = request.get("outputs")
+    if given is None:
         return OUTPUTS
-    rows = asked if isinstance(asked, list) else []
+    rows = given if isinstance(given, list) else []
     names = [each.get("name") if isinstance(each, dict) else None for each in rows]
-    if not names or any(name not in OUTPUTS for name in names):
+    known = [name for name in OUTPUTS if name in names]
+    if not names or len(known) < len(names):  # an unknown one, or one more than once
         _refuse('expected outputs of [{"name": "probabilities"}, {"name": "label_index"}]')
     return tuple(map(str, names))
 
 
-def answer(
-    request: dict[str, Any], about: About, scores_NK: np.ndarray, names: tuple[str, ...]
-) -> dict[str, Any]:
-    """The inference response, with the outputs that are called `names`, in row-major order."""
+def answer(asked: Asked, about: About, scores_NK: np.ndarray) -> dict[str, Any]:
+    """The inference response, with the outputs that were asked for, in row-major order."""
     tensors = {
         "probabilities": ("FP32", scores_NK),
         "label_index": ("INT64", scores_NK.argmax(axis=1)),
@@ -97,9 +115,9 @@ def answer(
             "shape": list(tensors[name][1].shape),
             "data": tensors[name][1].ravel().tolist(),
         }
-        for name in names
+        for name in asked.outputs
     ]
-    same = {"id": request["id"]} if "id" in request else {}
+    same = {} if asked.id is None else {"id": asked.id}
     return {
         "model_name": about.name,
         **same,

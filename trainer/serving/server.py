@@ -32,8 +32,8 @@ def listen(host: str, port: int) -> socket.socket:
         except OSError:
             listening.close()
             raise
-    except OSError as error:
-        problem = f"cannot listen on {host}:{port}: {error.strerror or error}"
+    except (OSError, UnicodeError) as error:  # Unicode: no name of a host can look like that
+        problem = f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}"
         hint = "choose others; --port 0 takes a free one"
         raise UserError("--host, --port", problem, hint) from None
     return listening

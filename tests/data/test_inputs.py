@@ -54,6 +54,13 @@ def test_files_folders_and_patterns() -> None:
     assert names("odd[1].jpg") == ["odd[1].jpg"]  # there is a file of that name
 
 
+def test_files_that_are_called_like_a_camera() -> None:
+    touch("camera:0.jpg")
+    assert names("*.jpg") == names("./camera:0.jpg") == ["./camera:0.jpg"]
+    assert not inputs.is_live(names("*.jpg"))
+    assert [each.file for each in pictures(names("*.jpg"), None, None)] == [True]
+
+
 def test_what_is_not_there() -> None:
     touch("p/1.jpg")
     Path("empty/deep").mkdir(parents=True)
@@ -156,6 +163,12 @@ def test_frames_are_called_after_their_moments(suffix: str) -> None:
     ]
     assert [number(each.pixels) for each in found] == [0, 15, 30]
     assert [number(each.pixels) for each in frames.video(name, most=3)] == [0, 1, 2]
+
+
+def test_a_colon_in_the_name_of_a_video() -> None:
+    write("clip.mp4", 2)
+    Path("clip.mp4").rename("12:30.mp4")
+    assert [each.name for each in frames.video("12:30.mp4", most=1)] == ["12:30.mp4#00:00.000"]
 
 
 def test_moments() -> None:

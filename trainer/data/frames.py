@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -28,9 +29,11 @@ def video(path: str, every: int = 1, most: int | None = None) -> Iterator[Frame]
 
     Raises: ValueError if not one frame can be decoded.
     """
-    if not is_text(path):  # OpenCV 5.0.0 crashes over such a name
+    # FFmpeg takes what stands before the colon of a bare `12:30.mp4` for a protocol.
+    whole = str(Path(path).absolute())
+    if not is_text(whole):  # OpenCV 5.0.0 crashes over such a name
         raise ValueError("its name is not UTF-8")
-    capture = cv2.VideoCapture(path)
+    capture = cv2.VideoCapture(whole)
     try:
         claimed = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         count = yield from _frames(

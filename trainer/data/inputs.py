@@ -194,11 +194,17 @@ def _names(target: str) -> Iterator[str]:
     elif _is_folder(target):
         yield from _demanded(_inside(target), target)
     elif os.path.exists(target):  # noqa: PTH110 (as _is_folder)
-        yield str(Path(target))
+        yield _file_name(target)
     elif glob.has_magic(target):
         yield from _demanded(_matching(target), target)
     else:
         raise UserError(target, "no such file or folder")
+
+
+def _file_name(path: str) -> str:
+    """Plain, but so that a file is not taken for a camera."""
+    name = str(Path(path))
+    return os.path.join(".", name) if is_live([name]) else name  # noqa: PTH118 (Path drops the .)
 
 
 def _is_folder(target: str) -> bool:
@@ -233,7 +239,7 @@ def _matching(target: str) -> Iterator[str]:
     for name in _globbed(target):
         if not _is_folder(name):
             if name.lower().endswith(suffixes):
-                yield str(Path(name))
+                yield _file_name(name)
         elif not deep:
             yield from _inside(name)
 

@@ -76,6 +76,14 @@ def test_a_line_for_every_picture(model: Path, trainer: Trainer) -> None:
     )
 
 
+def test_names_are_said_as_they_are(model: Path, trainer: Trainer) -> None:
+    paint(":cat:[red].png", 224, 160, 128)
+    Path(":dog:.png").write_bytes(b"")
+    done = trainer("predict", model, ":cat:[red].png", ":dog:.png")
+    assert done.out == ":cat:[red].png  red    0.6285\n"
+    assert done.err.startswith("warning: :dog:.png is left out: ")
+
+
 def test_the_files(model: Path, trainer: Trainer) -> None:
     done = trainer("predict", model, "p", "--out", "new/labels.csv")
     assert (done.code, done.out) == (0, "written  new/labels.csv with 3 pictures\n")

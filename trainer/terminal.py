@@ -36,8 +36,9 @@ class _Console(Console):
 
 # A pipe has no width: wide enough that no table is folded there.
 _width = None if sys.stdout.isatty() else 160
-console = _Console(width=_width, highlight=False, soft_wrap=_width is not None)
-errors = _Console(stderr=True, highlight=False, soft_wrap=True)
+_plainly: dict[str, Any] = {"highlight": False, "emoji": False}  # `:cat:` in a name is no cat
+console = _Console(width=_width, soft_wrap=_width is not None, **_plainly)
+errors = _Console(stderr=True, soft_wrap=True, **_plainly)
 
 
 def say(text: str = "", style: str | None = None) -> None:

@@ -238,6 +238,31 @@ def test_a_camera(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[
     assert capfd.readouterr().err == ""
 
 
+def test_a_camera_whose_frames_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Blind:
+        def __init__(self, number: int) -> None:
+            self.left = 3
+
+        def isOpened(self) -> bool:  # noqa: N802 (OpenCV's)
+            return True
+
+        def get(self, what: int) -> float:
+            return 30.0
+
+        def grab(self) -> bool:
+            self.left -= 1
+            return self.left >= 0
+
+        def retrieve(self) -> tuple[bool, None]:
+            return False, None
+
+        def release(self) -> None:
+            pass
+
+    monkeypatch.setattr(frames, "_camera", Blind)
+    assert found("camera:0") == [Unreadable("camera:0", "it shows nothing")]
+
+
 def test_no_camera(monkeypatch: pytest.MonkeyPatch) -> None:
     camera(monkeypatch, "gone.mp4")
     with pytest.raises(UserError) as error:

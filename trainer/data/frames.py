@@ -81,7 +81,8 @@ def _frames(
     most: int | None,
     clock: Callable[[], float],  # ms
 ) -> Generator[Frame, None, int]:
-    """The frames, and in the end how many there were. Those between are not converted."""
+    """The frames, and in the end how many there were, 0 if not one could be had. Those between are
+    not converted."""
     count = taken = 0
     before = -1.0
     while taken != most and capture.grab():
@@ -95,7 +96,7 @@ def _frames(
                 taken += 1
                 yield Frame(f"{name}#{moment}", pixels)
         count += 1
-    return count
+    return count if taken else 0
 
 
 def _written(milliseconds: float) -> str:

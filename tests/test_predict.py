@@ -19,6 +19,7 @@ from tests import little
 from tests.conftest import Outcome, draw_pictures
 from tests.data.fetch.server import serving
 from tests.data.test_video import write as write_video
+from trainer import terminal
 from trainer.commands import _opened, predict
 from trainer.commands._copies import folders, safe
 from trainer.data import frames
@@ -78,10 +79,28 @@ def test_a_line_for_every_picture(model: Path, trainer: Trainer) -> None:
 
 def test_names_are_said_as_they_are(model: Path, trainer: Trainer) -> None:
     paint(":cat:[red].png", 224, 160, 128)
-    Path(":dog:.png").write_bytes(b"")
-    done = trainer("predict", model, ":cat:[red].png", ":dog:.png")
+    Path(":dog:\x1b[2J.png").write_bytes(b"")
+    done = trainer("predict", model, ":cat:[red].png", ":dog:\x1b[2J.png")
     assert done.out == ":cat:[red].png  red    0.6285\n"
-    assert done.err.startswith("warning: :dog:.png is left out: ")
+    assert done.err.startswith("warning: :dog:\\x1b[2J.png is left out: ")
+
+
+def test_it_ends_when_nobody_reads_any_more(
+    model: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_pictures(Path("q"), {"red": 40})
+    calls = []
+
+    def scores(images: np.ndarray) -> np.ndarray:
+        calls.append(len(images))
+        return np.tile([0.5, 0.3, 0.2], (len(images), 1))
+
+    monkeypatch.setattr(_opened.opened, "open", lambda path: Opened(little.about(), scores))
+    monkeypatch.setattr(terminal.console, "quiet", True)  # as `| head` leaves it
+    assert trainer("predict", model, "q").code == 0
+    assert calls == [32]
+    assert trainer("predict", model, "q", "--sort-into", "sorted").code == 0
+    assert calls == [32, 32, 8]
 
 
 def test_the_files(model: Path, trainer: Trainer) -> None:

@@ -20,6 +20,7 @@ from rich.text import Text
 from trainer.errors import UserError
 
 NUMBER = r"[ %\-.,0-9()e]*[kMGT]?"
+CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"  # all but tabs and ends of lines
 PLAIN_SECONDS = 30  # between two plain lines of one piece of work
 
 
@@ -46,6 +47,11 @@ def say(text: str = "", style: str | None = None) -> None:
     console.print(_printable(text), style=style, markup=False)
 
 
+def is_read() -> bool:
+    """Whether somebody still reads standard output, as far as the last line has shown."""
+    return not console.quiet
+
+
 def say_parts(first: str, second: str) -> None:
     """One line, or two where the terminal is too narrow for one."""
     if len(first) + len(second) + 2 <= console.width:
@@ -67,8 +73,10 @@ def fail(text: str) -> None:
 
 
 def _printable(text: str) -> str:
-    """File names that are not UTF-8 with their bytes as \\x.."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    """File names that are not UTF-8 with their bytes as \\x..; so with control characters, which a
+    terminal would obey, whoever named the file or answered for a server."""
+    plain = text.encode("utf-8", "backslashreplace").decode()
+    return re.sub(CONTROL, lambda found: f"\\x{ord(found[0]):02x}", plain)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

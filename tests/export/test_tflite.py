@@ -64,6 +64,21 @@ def test_layers_can_be_left_in_float(material: Material, tmp_path: Path) -> None
     assert "conv_1_2" not in layers  # as TensorFlow numbers the layer `conv_1`
 
 
+@pytest.mark.parametrize(
+    ("node", "layer"),
+    [
+        ("net_1/conv_1/Relu;net_1/conv_1/BiasAdd", "conv"),
+        ("net_1/relu_1/Relu;net_1/norm_1/add;net_1/conv_1_2/convolution", "conv_1"),
+        ("net_1/relu_1/Relu", "relu"),
+        ("net_1/relu_1/Relu;net_1/norm_1/add", "relu"),
+        ("StatefulPartitionedCall:0", ""),
+    ],
+)
+def test_a_node_is_called_after_the_layer_with_the_kernel(node: str, layer: str) -> None:
+    known = {"conv": True, "conv_1": True, "norm": False, "relu": False}
+    assert tflite._layer(node, known) == layer
+
+
 def test_a_layer_that_is_none(material: Material, tmp_path: Path) -> None:
     spec = TfLite(kind="tflite", precision="int8", keep_float=("conv", "conw"))
     with pytest.raises(UserError) as caught:

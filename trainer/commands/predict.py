@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from types import FrameType
 
@@ -71,6 +71,8 @@ def run(
             answers = _copied(answers, copies)
         if out is None or live:
             answers = _said(answers, model.about, top, _width(names))
+        if out is None and not copies:
+            answers = takewhile(lambda _: terminal.is_read(), answers)  # `| head`, say
         try:
             with closing(ready):
                 _write(out, answers, model.about, top)

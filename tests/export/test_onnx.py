@@ -103,6 +103,25 @@ def test_zeros_around_negative_values_stay_zeros(precision: Any, tmp_path: Path)
     assert [node.op_type for node in graph.node].count("Pad") == 2
 
 
+def test_zeros_before_a_convolution_become_part_of_it(tmp_path: Path) -> None:
+    model = network(L.Conv2D(4, 3), L.ReLU(), L.ZeroPadding2D(((0, 1), (0, 1))), L.Conv2D(4, 3, 2))
+    operators = [node.op_type for node in written(Onnx(kind="onnx"), model, tmp_path).node]
+    assert (operators.count("Conv"), operators.count("Pad")) == (2, 0)
+
+
+@pytest.mark.parametrize("element", ["uint8", "float32"])
+def test_channels_come_first_before_the_pixels_are_scaled(element: Any, tmp_path: Path) -> None:
+    """By different numbers for each, twice by the same layer's."""
+    model = network(normalization(), L.Conv2D(4, 3))
+    graph = written(Onnx(kind="onnx", input=element), model, tmp_path)
+    operators = [node.op_type for node in graph.node]
+    start = operators.index("Transpose")
+    assert set(operators[:start]) <= {"Cast"}
+    assert operators[start:].index("Conv") > operators[start:].index("Mul")
+    taken = {name for node in graph.node for name in node.input}
+    assert {each.name for each in graph.initializer} <= taken
+
+
 def test_the_graph_is_folded_and_its_nodes_carry_the_layers(tmp_path: Path) -> None:
     model = network(
         L.Conv2D(4, 3, use_bias=False, name="conv2d_1"),

@@ -4,6 +4,7 @@ tf2onnx holds every constant several times over, so the network is traced with i
 and these become initializers of the finished graph.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Set
@@ -58,6 +59,7 @@ def graph(model: keras.Model, element: str, opset: int) -> onnx.ModelProto:
         proto = _converted(proto, opset)
     _keep_zeros(proto.graph)
     _fill(proto.graph, traced.values)
+    _channels_first(proto.graph)
     _tidy(proto)
     return proto
 
@@ -203,15 +205,11 @@ def _keep_zeros(graph: onnx.GraphProto) -> None:
     After a ReLU it is right, and before a convolution.
     """
     makers = {name: node.op_type for node in graph.node for name in node.output}
-    takers: dict[str, set[str]] = {}
-    for node in graph.node:
-        for name in node.input:
-            takers.setdefault(name, set()).add(node.op_type)
     values = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
     zero = onnx.numpy_helper.from_array(np.array(-0.0, np.float32), "minus_zero")
     found = False
     for node in (each for each in graph.node if each.op_type == "Pad"):
-        pooled = takers.get(node.output[0], set()) & {"MaxPool", "AveragePool", "Transpose"}
+        pooled = _followers(graph, node.output[0]) & {"MaxPool", "AveragePool"}
         right = makers.get(node.input[0]) == "Relu" and pooled == {"MaxPool"}
         of_zeros = all(name in values and not values[name].any() for name in node.input[2:3])
         if pooled and not right and of_zeros:
@@ -219,6 +217,68 @@ def _keep_zeros(graph: onnx.GraphProto) -> None:
             found = True
     if found:
         graph.initializer.append(zero)
+
+
+def _followers(graph: onnx.GraphProto, name: str) -> set[str]:
+    """The operators that take a value, as it is or transposed."""
+    found: set[str] = set()
+    for node in (each for each in graph.node if name in each.input):
+        through = node.op_type == "Transpose"
+        found |= _followers(graph, node.output[0]) if through else {node.op_type}
+    return found
+
+
+def _channels_first(graph: onnx.GraphProto) -> None:
+    """Puts the channels of the picture first before they are scaled, if all that comes before that
+    is scaling: a row of each channel in one piece takes a tenth of the time, at 224 pixels 0.1
+    instead of 0.9 ms of MobileNet's 8."""
+    chain = _from_picture(graph)
+    if not chain or chain[-1].op_type != "Transpose":
+        return
+    *scaling, transpose = chain
+    constants = {each.name: each for each in graph.initializer}
+    for node in scaling:
+        used = [constants[name] for name in node.input if name in constants]
+        if any(math.prod(each.dims) != [1, *each.dims][-1] for each in used):  # not by channel
+            return
+    place, last = [*graph.node].index(scaling[0]), transpose.output[0]
+    graph.node.remove(transpose)
+    before = transpose.input[0] = "image"
+    transpose.output[0] = after = "image__first"
+    graph.node.insert(place, transpose)
+    for node in scaling:
+        for index, name in enumerate(node.input):
+            if name == before:
+                node.input[index] = after
+            elif constants[name].dims:
+                node.input[index] = turned = f"{name}__first"
+                if turned not in constants:
+                    value = onnx.numpy_helper.to_array(constants[name]).reshape(-1, 1, 1)
+                    constants[turned] = onnx.numpy_helper.from_array(value, turned)
+                    graph.initializer.append(constants[turned])
+        before, after = node.output[0], f"{node.output[0]}__first"
+        node.output[0] = after
+    scaling[-1].output[0] = last
+    taken = {name for node in graph.node for name in node.input}
+    for index in reversed(range(len(graph.initializer))):
+        if graph.initializer[index].name not in taken:
+            del graph.initializer[index]
+
+
+def _from_picture(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The nodes from the picture on that compute with constants alone, and the one after them;
+    none if the picture or such a value is taken twice."""
+    constants, name = {each.name for each in graph.initializer}, "image"
+    chain: list[onnx.NodeProto] = []
+    while True:
+        takers = [node for node in graph.node if name in node.input]
+        if len(takers) != 1:
+            return []
+        chain += takers
+        others = {*chain[-1].input} - {name}
+        if chain[-1].op_type not in ("Add", "Cast", "Div", "Mul", "Sub") or others - constants:
+            return chain
+        name = chain[-1].output[0]
 
 
 def _tidy(proto: onnx.ModelProto) -> None:

@@ -104,7 +104,9 @@ def test_zeros_around_negative_values_stay_zeros(precision: Any, tmp_path: Path)
 
 
 def test_zeros_before_a_convolution_become_part_of_it(tmp_path: Path) -> None:
-    model = network(L.Conv2D(4, 3), L.ReLU(), L.ZeroPadding2D(((0, 1), (0, 1))), L.Conv2D(4, 3, 2))
+    """As in MobileNet, where tf2onnx leaves a Transpose between them."""
+    norm, padding = L.BatchNormalization(), L.ZeroPadding2D(((0, 1), (0, 1)))
+    model = network(L.Conv2D(4, 3), norm, L.ReLU(6), padding, L.DepthwiseConv2D(3, 2))
     operators = [node.op_type for node in written(Onnx(kind="onnx"), model, tmp_path).node]
     assert (operators.count("Conv"), operators.count("Pad")) == (2, 0)
 

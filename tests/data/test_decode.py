@@ -7,7 +7,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import EpsImagePlugin, Image, ImageCms
 
 from trainer.config.data import Data, Folder
 from trainer.data.decode import MAX_PIXELS, decode, load, present, resize
@@ -112,6 +112,18 @@ def test_the_first_frame_of_an_animation() -> None:
 def test_what_is_no_picture(content: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=f"^{reason}$"):
         decode(content)
+
+
+@pytest.mark.parametrize("more", [b"", b"% ICC_PROFILE " + "XYB_Per".encode("utf-16-be")])
+def test_no_program_is_started_for_postscript(more: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encoded(Image.new("RGB", (8, 8)), "EPS").replace(
+        b"%%EndComments", b"%%EndComments\n" + more
+    )
+    started = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *given: started.append(given))
+    with pytest.raises(ValueError, match="PostScript|cannot identify"):
+        decode(content)
+    assert not started
 
 
 def test_a_bomb_is_refused_before_its_pixels_take_memory() -> None:

@@ -191,7 +191,7 @@ def _rgb(pixels: np.ndarray) -> np.ndarray:
 def _managed(content: bytes) -> np.ndarray:
     """The picture in sRGB, by the colour profile that it brings along."""
     try:
-        with Image.open(io.BytesIO(content)) as picture:
+        with Image.open(io.BytesIO(content), formats=["JPEG"]) as picture:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(picture.info["icc_profile"]))
             converted = ImageCms.profileToProfile(
                 picture, profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
@@ -236,6 +236,8 @@ def _reason(content: bytes) -> str:
         return "empty file"
     try:
         with Image.open(io.BytesIO(content)) as picture:
+            if picture.format == "EPS":  # a program; to load it Pillow would start Ghostscript
+                return "PostScript, which is no picture but a program"
             picture.load()
     except UnidentifiedImageError:
         return "no picture of a known format"

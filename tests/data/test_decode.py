@@ -121,7 +121,7 @@ def test_no_program_is_started_for_postscript(more: bytes, monkeypatch: pytest.M
     )
     started = []
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *given: started.append(given))
-    with pytest.raises(ValueError, match="PostScript|cannot identify"):
+    with pytest.raises(ValueError, match=r"PostScript|cannot identify"):
         decode(content)
     assert not started
 

@@ -3,6 +3,7 @@
 Imports stand inside the functions: `trainer --help` must not wait for TensorFlow.
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -389,6 +390,11 @@ def _reported() -> Iterator[None]:
         raise typer.Exit(1) from None
     except UserError as error:
         fail(str(error))
+        raise typer.Exit(2) from None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        fail(f"{error.filename}: {error.strerror}")
         raise typer.Exit(2) from None
     except ExceptionGroup as group:
         if group.split(UserError)[1]:

@@ -280,9 +280,7 @@ def resumable(config: Config) -> Run | None:
 
 def is_run(target: str) -> bool:
     """Whether the text names a run or a config rather than a picture."""
-    if target.endswith((".yaml", ".yml")):
-        return True
-    return os.path.isfile(Path(target) / "config.yaml")  # False also of what is too long for a name
+    return target.endswith((".yaml", ".yml")) or (Path(target) / "config.yaml").is_file()
 
 
 def find(target: str | None = None) -> Run:
@@ -304,10 +302,10 @@ def find(target: str | None = None) -> Run:
     if path.suffix in (".yaml", ".yml"):
         config = load(path)
         return _finished([*earlier(config)] or [latest(config)])
-    if not is_run(target):
-        problem = "is no run: it has no config.yaml" if os.path.isdir(path) else "no such run"
+    if not (path / "config.yaml").is_file():
+        problem = "is no run: it has no config.yaml" if path.is_dir() else "no such run"
         hint = "give a folder such as runs/rps/latest, or a config"
-        if os.path.isdir(path / "latest"):
+        if (path / "latest").is_dir():
             hint = f"did you mean {path / 'latest'}?"
         raise UserError(target, problem, hint)
     return _real(path)

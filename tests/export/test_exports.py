@@ -155,6 +155,9 @@ def test_a_refused_export_leaves_the_proof_of_those_before_it(
     assert sorted(path.name for path in folder.iterdir()) == ["model.keras", "parity.json"]
     [row] = json.loads((folder / "parity.json").read_text())
     assert (row["kind"], row["agrees"]) == ("keras", True)
+    done = trainer("export", "--set", "export=[]")
+    expected = "--set export=[]: export: the list is empty\n  as in export: [{kind: onnx}]\n"
+    assert (done.code, done.err) == (2, f"error: {expected}")
 
 
 def test_calibration_takes_so_many_pictures_of_however_many_classes(

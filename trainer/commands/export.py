@@ -45,6 +45,9 @@ def run(this: runs.Run, overrides: Sequence[str] = ()) -> None:
     compared on validation pictures, and only then given its name. Raises Failed if one disagrees.
     """
     trained = restore(this, overrides)
+    with located(trained.config):
+        if not trained.config.export:
+            raise UserError("export", "the list is empty", "as in export: [{kind: onnx}]")
     split = sides(this, trained)
     proof = validation(this, trained, split.validation)
     material = Material(trained.model, about(this, trained), _calibration(trained, split.train))

@@ -1,6 +1,7 @@
 """`kind: onnx`: what it can express, how it is rounded, how large it may be."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,26 @@ def test_channels_come_first_before_the_pixels_are_scaled(element: Any, tmp_path
     assert operators[start:].index("Conv") > operators[start:].index("Mul")
     taken = {name for node in graph.node for name in node.input}
     assert {each.name for each in graph.initializer} <= taken
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+def test_pooling_over_the_picture_keeps_the_channels_first(opset: int, tmp_path: Path) -> None:
+    """So that all of BatchNormalization becomes part of the convolutions."""
+    keras.utils.set_random_seed(3)
+    image = keras.Input((12, 10, 3))
+    scaled = L.Rescaling(1 / 255)(image)
+    first = L.BatchNormalization()(L.Conv2D(4, 3)(scaled))
+    weight = L.Conv2D(4, 1, activation="sigmoid")(L.GlobalAveragePooling2D(keepdims=True)(first))
+    second = L.Conv2D(6, 3)(L.Multiply()([first, weight]))
+    most = L.GlobalMaxPooling2D()(L.ReLU()(L.BatchNormalization()(second)))
+    steep = keras.initializers.RandomNormal(stddev=9)
+    scores = L.Dense(3, activation="softmax", kernel_initializer=steep)(most)
+    model = keras.Model(image, scores)
+    graph = written(Onnx(kind="onnx", opset=opset), model, tmp_path)
+    found = Counter(node.op_type for node in graph.node)
+    assert (found["GlobalAveragePool"], found["GlobalMaxPool"]) == (1, 1)
+    assert found["Mul"] == 2  # of the pixels and of the layer
+    assert not {"Add", "BatchNormalization", "ReduceMean", "ReduceMax"} & set(found)
 
 
 def test_the_graph_is_folded_and_its_nodes_carry_the_layers(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ REMEDIES = {
     "ScaleAndTranslate": "Resizing can be exported with interpolation: bilinear or nearest",
 }
 
+_GLOBAL = {"ReduceMean": "GlobalAveragePool", "ReduceMax": "GlobalMaxPool"}
+
 
 class _Traced(NamedTuple):
     """A network as TensorFlow sees it: a function of the image and of all of its weights."""
@@ -58,6 +60,7 @@ def graph(model: keras.Model, element: str, opset: int) -> onnx.ModelProto:
     if opset > OPSET:  # while there are no weights in it: the converter takes 2 GB at most
         proto = _converted(proto, opset)
     _keep_zeros(proto.graph)
+    _pool_globally(proto)
     _fill(proto.graph, traced.values)
     _channels_first(proto.graph)
     _tidy(proto)
@@ -226,6 +229,38 @@ def _followers(graph: onnx.GraphProto, name: str) -> set[str]:
         through = node.op_type == "Transpose"
         found |= _followers(graph, node.output[0]) if through else {node.op_type}
     return found
+
+
+def _pool_globally(proto: onnx.ModelProto) -> None:
+    """Means and maxima over whole pictures [N, H, W, C] become what ONNX calls global pooling, with
+    the channels first. Otherwise onnxruntime keeps them last from the convolutions before on, and
+    leaves BatchNormalization beside these: InceptionV3 took 2 % longer."""
+    graph = proto.graph
+    constants = {each.name: each for each in graph.initializer}
+    inferred = onnx.shape_inference.infer_shapes(proto).graph.value_info
+    ranks = {each.name: len(each.type.tensor_type.shape.dim) for each in inferred}
+    for place in reversed(range(len(graph.node))):
+        node = graph.node[place]
+        if node.op_type not in _GLOBAL or ranks.get(node.input[0]) != 4:
+            continue
+        given = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+        axes = given.get("axes", [])  # an attribute until opset 17
+        if len(node.input) > 1 and node.input[1] in constants:
+            axes = onnx.numpy_helper.to_array(constants[node.input[1]]).tolist()
+        if list(axes) != [1, 2]:
+            continue
+        make, [result] = onnx.helper.make_node, node.output
+        first, pooled = f"{result}__first", f"{result}__pooled"
+        parts = [
+            make("Transpose", [node.input[0]], [first], f"{node.name}__first", perm=[0, 3, 1, 2]),
+            make(_GLOBAL[node.op_type], [first], [pooled], node.name),
+            make("Transpose", [pooled], [result], f"{node.name}__last", perm=[0, 2, 3, 1])
+            if given.get("keepdims", 1)
+            else make("Flatten", [pooled], [result], f"{node.name}__flat"),
+        ]
+        del graph.node[place]
+        for part in reversed(parts):
+            graph.node.insert(place, part)
 
 
 def _channels_first(graph: onnx.GraphProto) -> None:

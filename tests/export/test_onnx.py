@@ -113,9 +113,15 @@ def test_zeros_before_a_convolution_become_part_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("element", ["uint8", "float32"])
-def test_channels_come_first_before_the_pixels_are_scaled(element: Any, tmp_path: Path) -> None:
-    """By different numbers for each, twice by the same layer's."""
-    model = network(normalization(), L.Conv2D(4, 3))
+@pytest.mark.parametrize("turned", [False, True])
+def test_channels_come_first_before_the_pixels_are_scaled(
+    element: Any, turned: bool, tmp_path: Path
+) -> None:
+    """By different numbers for each, and maybe in another order, as ResNet50 wants them."""
+    image = keras.Input((12, 10, 3))
+    pixels = keras.ops.take(image, [2, 1, 0], axis=-1) if turned else image
+    flat = L.Flatten()(L.Conv2D(4, 3)(normalization()(L.Rescaling(1 / 255)(pixels))))
+    model = keras.Model(image, L.Dense(3, activation="softmax")(flat))
     graph = written(Onnx(kind="onnx", input=element), model, tmp_path)
     operators = [node.op_type for node in graph.node]
     start = operators.index("Transpose")

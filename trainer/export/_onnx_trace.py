@@ -27,6 +27,7 @@ REMEDIES = {
     "ScaleAndTranslate": "Resizing can be exported with interpolation: bilinear or nearest",
 }
 
+_SCALING = {"Add", "Cast", "Div", "Gather", "Mul", "Sub"}
 _GLOBAL = {"ReduceMean": "GlobalAveragePool", "ReduceMax": "GlobalMaxPool"}
 
 
@@ -274,7 +275,10 @@ def _channels_first(graph: onnx.GraphProto) -> None:
     constants = {each.name: each for each in graph.initializer}
     for node in scaling:
         used = [constants[name] for name in node.input if name in constants]
-        if any(math.prod(each.dims) != [1, *each.dims][-1] for each in used):  # not by channel
+        if node.op_type == "Gather":  # BGR for RGB
+            if list(used[0].dims) != [3] or _axis(node) not in (-1, 3):
+                return
+        elif any(math.prod(each.dims) != [1, *each.dims][-1] for each in used):  # not by channel
             return
     place, last = [*graph.node].index(scaling[0]), transpose.output[0]
     graph.node.remove(transpose)
@@ -285,6 +289,8 @@ def _channels_first(graph: onnx.GraphProto) -> None:
         for index, name in enumerate(node.input):
             if name == before:
                 node.input[index] = after
+            elif node.op_type == "Gather":
+                node.attribute[0].i = 1
             elif constants[name].dims:
                 node.input[index] = turned = f"{name}__first"
                 if turned not in constants:
@@ -300,6 +306,10 @@ def _channels_first(graph: onnx.GraphProto) -> None:
             del graph.initializer[index]
 
 
+def _axis(node: onnx.NodeProto) -> int:
+    return next((each.i for each in node.attribute if each.name == "axis"), 0)
+
+
 def _from_picture(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     """The nodes from the picture on that compute with constants alone, and the one after them;
     none if the picture or such a value is taken twice."""
@@ -311,7 +321,7 @@ def _from_picture(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
             return []
         chain += takers
         others = {*chain[-1].input} - {name}
-        if chain[-1].op_type not in ("Add", "Cast", "Div", "Mul", "Sub") or others - constants:
+        if chain[-1].op_type not in _SCALING or others - constants:
             return chain
         name = chain[-1].output[0]
 

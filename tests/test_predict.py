@@ -192,6 +192,18 @@ def test_the_model_is_found_by_its_looks(small: Path, trainer: Trainer) -> None:
         "error: runs/small: is no run: it has no config.yaml\n  did you mean runs/small/latest?\n"
     )
     assert err("runs/small") == err("runs/small", "pictures")
+    assert err("model.pt", "pictures") == (
+        "error: model.pt: no such file or folder\n"
+        "  expected .onnx, .tflite, .keras, the folder of a SavedModel or of OpenVINO, "
+        "or the folder of a run\n"
+    )
+    Path("export").mkdir()
+    Path("export/parity.json").write_text("[]")
+    little.write(Path("export/model.onnx"), little.about())
+    assert err("export", "pictures") == (
+        "error: export: is the folder of a run's exports: name one of them\n"
+        "  as in export/model.onnx\n"
+    )
     assert "is a model, but expected here" in err("model.onnx", "pictures/red", run)
 
 

@@ -105,11 +105,15 @@ def evaluate(run: Target = None, overrides: Overrides = []) -> None:  # noqa: B0
 def export(run: Target = None, overrides: Overrides = []) -> None:  # noqa: B006
     """Write SavedModel and ONNX, and prove that they agree with Keras."""
     with _reported():
-        _import_libraries()
-        from trainer.commands import export as verb
+        from trainer.config.load import load
         from trainer.run import find
 
-        verb.run(find(run), overrides)
+        found = find(run)
+        load(found.config, overrides)  # mistakes are said before TensorFlow is imported
+        _import_libraries()
+        from trainer.commands import export as verb
+
+        verb.run(found, overrides)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from keras import ops
 G = 8
 
 
+@keras.saving.register_keras_serializable("trainer")
 class EquivariantConv2D(keras.layers.Layer):
     """A convolution that finds each pattern in all eight orientations at once.
 

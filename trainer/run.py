@@ -24,6 +24,7 @@ PACKAGES = (
     *("tensorflow", "keras", "numpy", "albumentations", "opencv-python-headless"),
     *("onnx", "tf2onnx", "onnxruntime"),
 )
+PARITY = "parity.json"  # in the folder of a run's exports
 
 
 class Run(NamedTuple):

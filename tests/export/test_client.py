@@ -266,7 +266,15 @@ def test_python_labels_pictures(made: Path) -> None:
     [scores] = opened.open(made.parent / "model.onnx").scores(pixels[None])
     label = ABOUT.labels[scores.argmax()]
     assert done.stdout == f"{made / 'golden/0.png'}  {label}  {scores.max():.4f}\n"
-    assert python(made).returncode == 1  # says how it is used
+    assert python(made).returncode == 2  # says how it is used
+    assert python(made, "--help").stdout.startswith("Labels pictures")
+    (made / "text.jpg").write_text("text")
+    done = python(made, str(made / "text.jpg"), str(made), str(made / "golden/0.png"))
+    assert (done.returncode, done.stdout.count("\n"), "Traceback" in done.stderr) == (1, 1, False)
+    assert [line.partition(": ")[0] for line in done.stderr.splitlines()] == [
+        str(made / "text.jpg"),
+        str(made),
+    ]
 
 
 @needs_node
@@ -278,7 +286,10 @@ def test_javascript_checks_itself(standing_in: Path) -> None:
     raise_a_pixel(standing_in / "golden/2_pixels.png", 2)
     done = node(standing_in / "client.mjs", "--check", cwd=standing_in.parent)
     assert (done.returncode, done.stdout.count("NOT MET")) == (1, 1)
-    assert node(standing_in / "client.mjs", cwd=standing_in).returncode == 1  # says how it is used
+    assert node(standing_in / "client.mjs", cwd=standing_in).returncode == 2  # says how it is used
+    done = node(standing_in / "client.mjs", "none.png", "golden/0.png", cwd=standing_in)
+    assert (done.returncode, done.stdout.count("\n")) == (1, 1)
+    assert done.stderr.startswith("none.png: ")
 
 
 @needs_node

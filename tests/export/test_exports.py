@@ -20,6 +20,7 @@ from trainer.config.about import About
 from trainer.config.export import Keras, Onnx, OpenVino, SavedModel, TfLite
 from trainer.data import feed
 from trainer.export.parity import compare
+from trainer.runtimes import opened
 
 LABELS = ("paper", "rock", "scissors")
 ABOUT = About(
@@ -92,6 +93,16 @@ def test_an_onnx_file_gives_the_index_of_the_best_label(
     session = onnxruntime.InferenceSession(path)
     scores_NK, index_N = session.run(None, {"image": images})
     assert np.array_equal(scores_NK.argmax(axis=1), index_N)
+
+
+@pytest.mark.parametrize("spec", [SavedModel(kind="saved_model"), OpenVino(kind="openvino")])
+def test_the_file_that_makes_a_folder_a_model_stands_for_it(
+    spec: Any, network: keras.Model, tmp_path: Path
+) -> None:
+    folder = families.exporter(spec, network, ABOUT, tmp_path)
+    file = folder / {"saved_model": "saved_model.pb", "openvino": "model.xml"}[spec.kind]
+    assert opened.kind_of(file) == spec.kind
+    assert opened.open(file).about == ABOUT
 
 
 def test_a_saved_model_gives_names(network: keras.Model, tmp_path: Path) -> None:

@@ -44,16 +44,33 @@ def is_model(target: str) -> bool:
     if inputs.is_address(target) or inputs.is_live([target]):
         return False
     with suppress(OSError):  # too long for a name, or in a folder that is locked
-        above = (Path(target) / "latest" / "config.yaml").is_file()  # `find` says how to go on
-        return above or runs.is_run(target) or opened.kind_of(Path(target)) is not None
+        return runs.is_run(target) or _is_file(Path(target)) or _is_nearly(Path(target))
     return False
+
+
+def _is_file(path: Path) -> bool:
+    return opened.kind_of(path) is not None or path.suffix.lower() in opened.FOREIGN
+
+
+def _is_nearly(folder: Path) -> bool:
+    """All runs of a name, or all exports of a run: `find` says how to go on."""
+    above, exports = folder / "latest" / "config.yaml", folder / runs.PARITY
+    return above.is_file() or exports.is_file()
 
 
 def find(target: str | None) -> runs.Run | Path:
     """What the name stands for: a run, or an exported file. Raises: UserError if there is no run of
-    that name."""
-    exported = target and not runs.is_run(target) and opened.kind_of(Path(target))
-    return Path(str(target)) if exported else runs.find(target)
+    that name, or several models are in the folder."""
+    if target is None or runs.is_run(target):
+        return runs.find(target)
+    path = Path(target)
+    if _is_file(path):
+        return path
+    if (path / runs.PARITY).is_file():
+        inside = sorted(each for each in path.iterdir() if opened.kind_of(each))
+        hint = f"as in {inside[0]}" if inside else "write them: trainer export"
+        raise UserError(target, "is the folder of a run's exports: name one of them", hint)
+    return runs.find(target)
 
 
 def open(found: runs.Run | Path) -> Opened:

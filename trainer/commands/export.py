@@ -51,15 +51,17 @@ def run(this: runs.Run, overrides: Sequence[str] = ()) -> None:
     split = sides(this, trained)
     proof = validation(this, trained, split.validation)
     material = Material(trained.model, about(this, trained), _calibration(trained, split.train))
-    found = this.export / "parity.json"
+    found = this.export / runs.PARITY
     files.demand_writable(found, str(this.folder))
     rows: list[dict[str, Any]] = []
-    with located(trained.config):
-        for index, spec in enumerate(trained.config.export):
+    specs = trained.config.export
+    with located(trained.config), terminal.progress(len(specs), "exporting", "files") as tick:
+        for index, spec in enumerate(specs):
+            tick(index, spec.file)
             rows.append(_one(f"export[{index}]", spec, this.export, material, proof))
             files.write_json(found, rows)  # the next one may be refused: this one has its name
     _show(rows, this.export)
-    for spec, row in zip(trained.config.export, rows, strict=True):
+    for spec, row in zip(specs, rows, strict=True):
         file = this.export / spec.file
         _client.follow(spec, row["agrees"], material, split.validation, file)
     wrong = [row["file"] for row in rows if not row["agrees"]]
@@ -115,6 +117,11 @@ def validation(this: runs.Run, trained: Trained, examples: Examples) -> Proof:
     images = np.concatenate([batch[0].numpy() for batch in batches])
     truth = np.concatenate([batch[1].numpy() for batch in batches])
     counted = weights_N > 0
+    held = examples.targets(np.arange(len(examples))).any(axis=0)
+    absent = [trained.classes[index] for index in np.flatnonzero(~held)]
+    if absent:
+        names = ", ".join(absent[:10]) + ", …" * (len(absent) > 10)
+        terminal.warn(f"no validation picture of {names}: accuracy is that of the other classes")
     return Proof(images[counted], truth[counted].astype(np.uint8), scores_NK[counted])
 
 

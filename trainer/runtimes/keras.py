@@ -21,7 +21,7 @@ from trainer.runtimes.opened import Opened
 # writing functional networks, operations on tensors and the layers of its applications.
 _PUBLIC = {"keras.activations", "keras.constraints", "keras.initializers", "keras.layers"}
 _PUBLIC |= {"keras.dtype_policies", "keras.models", "keras.regularizers"}
-_OWN = "trainer.layers"  # those of ours, which are no code of the file's
+_OWN = layers.__name__  # those of ours, which are no code of the file's
 _WITHIN = ("keras.src.applications.", "keras.src.layers.", "keras.src.models.", "keras.src.ops.")
 _VALUES = {
     f"__{name}__" for name in ("bytes", "ellipsis", "keras_tensor", "numpy", "slice", "tensor")
@@ -59,9 +59,8 @@ def open(path: Path) -> Opened:
             f"takes code that is no layer of Keras: {', '.join(foreign)}",
             "opening a file runs no code: give the folder of the run, or export another kind",
         )
-    own = {layers.EquivariantConv2D.__name__: layers.EquivariantConv2D}
     try:
-        model = keras.saving.load_model(path, own, compile=False, safe_mode=True)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever a broken file makes it stumble over
         said = str(error).splitlines()[0]
         raise UserError(where, f"Keras cannot load it: {said}") from None

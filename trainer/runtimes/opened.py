@@ -17,6 +17,9 @@ SUFFIXES = {".onnx": "onnx", ".tflite": "tflite", ".keras": "keras"}
 # A file in it -> what the folder is.
 FOLDERS = {"saved_model.pb": "saved_model", "model.xml": "openvino", "index.html": "web"}
 
+# What others write their networks to: a model is meant, though not one of ours.
+FOREIGN = {".bin", ".engine", ".h5", ".mlmodel", ".pb", ".pt", ".pth", ".safetensors", ".xml"}
+
 
 class Opened(NamedTuple):
     """What a file says of itself, and what it computes."""
@@ -26,10 +29,11 @@ class Opened(NamedTuple):
 
 
 def kind_of(path: Path) -> str | None:
-    """The kind of export that lies there, by its name; None if it is none."""
+    """The kind of export that lies there, by its name; None if it is none. The file that makes a
+    folder a model stands for it."""
     if path.is_dir():
         return next((kind for file, kind in FOLDERS.items() if (path / file).is_file()), None)
-    return SUFFIXES.get(path.suffix.lower())
+    return FOLDERS.get(path.name) or SUFFIXES.get(path.suffix.lower())
 
 
 def open(path: Path) -> Opened:
@@ -39,4 +43,4 @@ def open(path: Path) -> Opened:
         known = ", ".join((*SUFFIXES, "the folder of a SavedModel or of OpenVINO"))
         problem = "is no model that can be opened" if path.exists() else "no such file or folder"
         raise UserError(str(path), problem, f"expected {known}, or the folder of a run")
-    return part("runtimes", kind).open(path)
+    return part("runtimes", kind).open(path.parent if path.name in FOLDERS else path)

@@ -118,14 +118,19 @@ const run = async (path) => {
   return { ...found, said: names.join("|") || "-" };
 };
 const names = process.argv.slice(2);
-if (!names.length) {
-  console.error("node client.mjs PICTURE ... | --check");
-  process.exitCode = 1;
+if (!names.length || ["-h", "--help"].includes(names[0])) {
+  console.log("node client.mjs PICTURE ... | --check");
+  process.exitCode = names.length ? 0 : 2;
 } else if (names[0] === "--check") {
   process.exitCode = (await check(run, about)) ? 0 : 1;
 } else {
   for (const name of names) {
-    const { probabilities, said } = await run(name);
-    console.log(`${name}  ${said}  ${Math.max(...probabilities).toFixed(4)}`);
+    try {
+      const { probabilities, said } = await run(name);
+      console.log(`${name}  ${said}  ${Math.max(...probabilities).toFixed(4)}`);
+    } catch (error) {
+      console.error(`${name}: ${error.message}`);
+      process.exitCode = 1;
+    }
   }
 }

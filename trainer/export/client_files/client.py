@@ -167,15 +167,24 @@ def check(session: onnxruntime.InferenceSession, about: dict[str, Any]) -> bool:
 
 def main() -> None:
     """The command line."""
+    names = sys.argv[1:]
+    if not names or names[0] in ("-h", "--help"):
+        print(__doc__)
+        sys.exit(0 if names else 2)
     session, about = load(MODEL)
-    if sys.argv[1:] == ["--check"]:
+    if names == ["--check"]:
         sys.exit(0 if check(session, about) else 1)
-    if not sys.argv[1:]:
-        sys.exit(__doc__)
-    for name in sys.argv[1:]:
-        pixels = present(decode(Path(name)), about)
+    unreadable = 0
+    for name in names:
+        try:
+            pixels = present(decode(Path(name)), about)
+        except Exception as error:  # Pillow raises whatever a broken file makes it stumble over
+            print(f"{name}: {error}", file=sys.stderr)
+            unreadable += 1
+            continue
         [scores_NK] = session.run(["probabilities"], {"image": pixels[None]})
         print(f"{name}  {label(scores_NK[0], about)}  {scores_NK[0].max():.4f}")
+    sys.exit(1 if unreadable else 0)
 
 
 if __name__ == "__main__":

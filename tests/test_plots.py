@@ -4,11 +4,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from trainer.plots import style
+from trainer.plots import confusion, curves, reliability, style
 
 
-def drawn() -> style.Figure:
+def drawn() -> Figure:
     figure, axes = style.figure(4, 3)
     style.titled(axes, "a <title>", "x", "y")
     axes.plot([0, 1], [0, 1], color=style.BLUE)
@@ -27,3 +30,48 @@ def test_the_same_figure_is_the_same_text() -> None:
     text = style.svg(drawn())
     assert text.startswith("<svg") and "a &lt;title&gt;" in text
     assert text == style.svg(drawn())
+
+
+def words(figure: Figure) -> list[str]:
+    """What can be read in its first axes."""
+    axes = figure.axes[0]
+    legend = axes.get_legend()
+    ticks = [*axes.get_xticklabels(), *axes.get_yticklabels()]
+    return [text.get_text() for text in (*axes.texts, *ticks, *(legend.texts if legend else ()))]
+
+
+def heights(axes: Axes) -> list[float]:
+    return [bar.get_height() for bar in axes.patches if isinstance(bar, Rectangle)]
+
+
+def test_a_confusion_matrix_has_counts_or_per_cent() -> None:
+    counts = np.array([[3, 1], [0, 0]])
+    assert words(confusion.draw(counts, ("cat", "$dog$"), False))[:4] == ["3", "1", "0", "0"]
+    shares = confusion.draw(counts, ("cat", "$dog$"), True)
+    assert words(shares)[:6] == ["75", "25", "0", "0", "cat", "$dog$"]
+    assert "$dog$" in style.svg(shares)  # no formula
+
+
+def test_a_large_confusion_matrix_has_no_numbers() -> None:
+    names = [f"class number {index} of many classes" for index in range(30)]
+    found = words(confusion.draw(np.eye(30, dtype=int), names, False))
+    assert found[0] == "class number…any classes"
+    style.pixels(confusion.draw(np.eye(100, dtype=int), [str(i) for i in range(100)], True))
+
+
+def test_a_reliability_diagram_leaves_empty_bins_out() -> None:
+    edges, counts = np.linspace(0, 1, 5), np.array([0, 0, 1, 3])
+    figure = reliability.draw(edges, counts, np.array([0, 0, 0.6, 0.9]), np.array([0, 0, 1, 0.5]))
+    above, below = figure.axes
+    assert above.get_title("left") == "calibration, expected error 0.400"
+    assert heights(above) == [1, 0.5]
+    assert heights(below) == [0, 0, 1, 3]
+    style.pixels(reliability.draw(edges, np.zeros(4, int), np.zeros(4), np.zeros(4)))
+
+
+def test_curves_name_the_lowest_areas() -> None:
+    line = np.array([0.0, 1.0])
+    lines = [curves.Line(f"{index}", line, line, index / 10) for index in range(10)]
+    for draw in (curves.pr, curves.roc):
+        assert words(draw(lines))[-8:] == [f"{index}  0.{index}00" for index in range(8)]
+        style.pixels(draw([]))

@@ -222,7 +222,7 @@ def test_options_live_in_the_config_not_on_the_command_line() -> None:
         "init": ["--out"],
         "fit": ["--resume", "--set"],
         "check": ["--set"],
-        "evaluate": ["--set"],
+        "evaluate": ["--data", "--set", "--split"],
         "export": ["--set"],
         "predict": ["--every", "--frames", "--out", "--sort-into", "--top"],
         "data fetch": ["--into"],

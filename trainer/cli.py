@@ -91,14 +91,24 @@ def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
 
 
 @app.command()
-def evaluate(run: Target = None, overrides: Overrides = []) -> None:  # noqa: B006
-    """Evaluate the best epoch of a run on its test split."""
+def evaluate(
+    run: Target = None,
+    overrides: Overrides = [],  # noqa: B006
+    split: Annotated[
+        str | None, typer.Option("--split", help="train, validation or test, which is the default.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="PATH", help="Other pictures with the run's classes."),
+    ] = None,
+) -> None:
+    """Say how good the best epoch of a run is on its test split, or on other pictures."""
     with _reported():
         _import_libraries()
         from trainer.commands import evaluate as verb
         from trainer.run import find
 
-        verb.run(find(run), overrides)
+        verb.run(find(run), overrides, split, data)
 
 
 @app.command()
@@ -391,7 +401,7 @@ def _reported() -> Iterator[None]:
         raise typer.Exit(130) from None
     except Failed as end:
         fail(str(end))
-        raise typer.Exit(1) from None
+        raise typer.Exit(end.code) from None
     except UserError as error:
         fail(str(error))
         raise typer.Exit(2) from None

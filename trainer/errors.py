@@ -35,7 +35,15 @@ def leaves(group: BaseExceptionGroup) -> Iterator[UserError]:
 
 
 class Failed(Exception):
-    """The work was done and its result is not good enough; the command exits with 1."""
+    """The work was done and its result is not good enough; the command exits with `code`."""
+
+    code = 1
+
+
+class Missed(Failed):
+    """A gate of `evaluation.gates` was missed."""
+
+    code = 3
 
 
 class Interrupted(Exception):

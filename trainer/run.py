@@ -64,8 +64,17 @@ class Run(NamedTuple):
 
     @property
     def metrics(self) -> Path:
-        """The evaluation on the test split."""
-        return self.folder / "metrics.json"
+        """The figures of the test split."""
+        return self.evaluated("test").metrics
+
+    @property
+    def confidence(self) -> Path:
+        """What validation says of the probabilities: temperature, thresholds."""
+        return self.folder / "confidence.json"
+
+    def evaluated(self, name: str) -> "Evaluated":
+        """Where the evaluation of a split lies, or of other pictures under a name for them."""
+        return Evaluated(self.folder if name == "test" else self.folder / "evaluation" / name)
 
     @property
     def custom(self) -> Path:
@@ -106,6 +115,27 @@ class Run(NamedTuple):
     def export(self) -> Path:
         """What leaves the project."""
         return self.folder / "export"
+
+
+class Evaluated(NamedTuple):
+    """The folder of a run itself for the test split, `evaluation/<name>/` in it for others."""
+
+    folder: Path
+
+    @property
+    def metrics(self) -> Path:
+        """The figures."""
+        return self.folder / "metrics.json"
+
+    @property
+    def predictions(self) -> Path:
+        """One row per picture: truth, label, probabilities."""
+        return self.folder / "predictions.csv"
+
+    @property
+    def gates(self) -> Path:
+        """What had to be reached, and what was."""
+        return self.folder / "gates.json"
 
 
 def create(config: Config, write: Callable[[Run], None]) -> Run:
@@ -376,6 +406,14 @@ def read_custom(run: Run) -> dict[str, Path]:
         parts = inside.parts[:-1] if inside.name == "__init__" else inside.parts
         found[".".join(parts)] = file
     return found
+
+
+def forget_evaluation(run: Run) -> None:
+    """Removes what was said of weights that will not be the best for long."""
+    test = run.evaluated("test")
+    folder = run.evaluated("validation").folder.parent
+    for path in (test.metrics, test.predictions, test.gates, run.confidence, folder):
+        files.remove(path)
 
 
 def write_history(

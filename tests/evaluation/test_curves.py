@@ -23,7 +23,7 @@ def test_precision_and_recall_are_scikit_learns(case: str) -> None:
     for found, expected in zip(curves.precision_recall(truth, scores), wanted, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-12)
     precision = metrics.average_precision_score(truth, scores)
-    assert curves.average_precision(truth, scores) == pytest.approx(precision, abs=1e-12)
+    assert curves.areas(truth, scores).average_precision == pytest.approx(precision, abs=1e-12)
 
 
 @pytest.mark.parametrize("case", sorted(CASES.keys() - {"one example"}))
@@ -33,17 +33,17 @@ def test_roc_is_scikit_learns(case: str) -> None:
     for found, expected in zip(curves.roc(truth, scores), wanted, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-12)
     area = metrics.roc_auc_score(truth, scores)
-    assert curves.area(truth, scores) == pytest.approx(area, abs=1e-12)
+    assert curves.areas(truth, scores).roc_auc == pytest.approx(area, abs=1e-12)
 
 
 def test_a_class_without_examples() -> None:
     truth, scores = np.zeros(4, bool), np.array([0.1, 0.2, 0.3, 0.4])
-    assert curves.average_precision(truth, scores) == 0
-    assert np.isnan(curves.area(truth, scores))
-    assert np.isnan(curves.area(~truth, scores))
+    assert np.isnan(curves.areas(truth, scores)).all()
+    assert curves.areas(~truth, scores).average_precision == 1
+    assert np.isnan(curves.areas(~truth, scores).roc_auc)
 
 
 def test_no_examples() -> None:
     nothing = np.zeros(0)
     assert [part.tolist() for part in curves.precision_recall(nothing, nothing)] == [[1], [0], []]
-    assert curves.average_precision(nothing, nothing) == 0
+    assert np.isnan(curves.areas(nothing, nothing)).all()

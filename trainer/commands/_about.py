@@ -4,20 +4,24 @@ import hashlib
 import json
 
 from trainer import __version__
+from trainer.commands import _confidence
 from trainer.commands._restore import Trained
 from trainer.config.about import About
-from trainer.evaluation.metrics import THRESHOLD
 from trainer.run import Run
 
 
 def about(run: Run, trained: Trained) -> About:
     """Of the run's best epoch."""
-    data = trained.config.data
+    data, several = trained.config.data, trained.multi_label
+    kept = _confidence.read(run)
+    thresholds = _confidence.thresholds(run, trained.config, len(trained.classes))
     return About(
         name=trained.config.name,
-        task="multi_label" if trained.multi_label else "single_label",
+        task="multi_label" if several else "single_label",
         labels=trained.classes,
-        thresholds=(THRESHOLD,) * len(trained.classes) if trained.multi_label else (),
+        thresholds=thresholds if several else (),
+        temperature=kept.temperature if kept.applied else 1.0,
+        reject=kept.reject["probability"] if kept.reject else 0.0,
         metrics=_metrics(run),
         config_sha256=hashlib.sha256(run.config.read_bytes()).hexdigest(),
         trainer=__version__,

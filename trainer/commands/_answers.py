@@ -47,12 +47,16 @@ def line(answer: Answer, labels: Sequence[str], count: int | None, width: int) -
     if count:
         said = top(answer.scores_K, labels, count)
     cells = [f"{label:{longest}}  {probability:.4f}" for label, probability in said]
-    return "  ".join((f"{answer.name:{width}}", *cells))
+    return "  ".join((f"{answer.name:{width}}", *cells, *["unsure"] * (not answer.verdict.sure)))
 
 
-def columns(labels: Sequence[str]) -> list[str]:
-    """Of the CSV, one per class; a class called `label` must not hide the column of that name."""
-    own = ["path", "label", "probability"]
+def columns(labels: Sequence[str], truth: bool = False) -> list[str]:
+    """Of the CSV, one per class; a class called `label` must not hide the column of that name.
+
+    Args:
+        truth: whether there is a column of the true labels, behind that of the paths.
+    """
+    own = ["path", *["truth"] * truth, "label", "probability"]
     return [*own, *(f"class {name}" if name in own else name for name in labels)]
 
 

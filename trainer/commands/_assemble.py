@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from trainer import objects
 from trainer import run as runs
+from trainer.commands import _evaluation
 from trainer.commands._gather import gather, resumed
 from trainer.config import Config
 from trainer.config.data import Data
@@ -56,6 +57,10 @@ def assemble(config: Config, run: runs.Run | None = None, phase: int = 0) -> Job
     check_augment(data)
     sides, left_out = _sides(config, run)
     classes, multi_label = sides.train.classes, sides.train.multi_label
+    _evaluation.demand(config, multi_label)
+    if config.evaluation.gates.given() and not len(sides.test):
+        hint = "set data.split.test, or remove the gates"
+        raise UserError("evaluation.gates", "there is no test split to find them on", hint)
     batches.class_weights(sides.train, data)  # mistakes belong here, not into a thread
     batches.sampled(sides.train, data, config.seed)
     steps = -(-len(sides.train) // data.batch_size)

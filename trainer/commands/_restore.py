@@ -8,7 +8,7 @@ import numpy as np
 
 from trainer import run as runs
 from trainer import terminal
-from trainer.commands import _custom
+from trainer.commands import _confidence, _custom
 from trainer.commands._gather import read
 from trainer.config import Config
 from trainer.config.load import load
@@ -31,11 +31,12 @@ class Trained(NamedTuple):
     model: keras.Model
 
 
-def restore(run: runs.Run, overrides: Sequence[str] = ()) -> Trained:
+def restore(run: runs.Run, overrides: Sequence[str] = (), raw: bool = False) -> Trained:
     """The network of the best epoch.
 
     Args:
         overrides: laid over the run's config; `data.source.path=…` where the pictures have moved.
+        raw: without the temperature that may be built into the probabilities.
 
     Raises: UserError if no epoch was finished.
     """
@@ -55,7 +56,11 @@ def restore(run: runs.Run, overrides: Sequence[str] = ()) -> Trained:
     model = network.build(config.model, config.data.input_shape, classes)
     checkpoint.load_weights(model, run.best)
     probabilities = network.with_probabilities(model, config.training.loss)
-    return Trained(config, classes, runs.read_data(run)["task"] == "multi_label", probabilities)
+    multi_label = runs.read_data(run)["task"] == "multi_label"
+    if not raw:
+        temperature = _confidence.temperature(run, config)
+        probabilities = network.with_temperature(probabilities, temperature, multi_label)
+    return Trained(config, classes, multi_label, probabilities)
 
 
 def sides(run: runs.Run, trained: Trained) -> split.Sides:

@@ -19,7 +19,7 @@ from trainer.training import checkpoint
 FREE = (
     *("training.epochs", "training.callbacks", "training.checkpoint", "training.profile"),
     *("data.cache", "data.workers", "data.worker_timeout", "data.quarantine", "data.source.path"),
-    *("runs", "export"),
+    *("runs", "export", "evaluation"),
 )
 
 

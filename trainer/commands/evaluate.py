@@ -1,76 +1,267 @@
-"""`trainer evaluate`: the best epoch of a run on its test split."""
+"""`trainer evaluate`: how good the best epoch of a run is, on a split or on other pictures."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trainer import files, terminal
 from trainer import run as runs
-from trainer.commands._restore import demand_pictures, restore, sides
-from trainer.data import feed
-from trainer.data.pipeline import Faults
-from trainer.errors import UserError
-from trainer.evaluation import metrics, predict
+from trainer.commands import _answers, _confidence, _evaluation
+from trainer.commands._about import about
+from trainer.commands._evaluation import Seen
+from trainer.commands._restore import Trained, restore, sides
+from trainer.config.load import located
+from trainer.data.examples import SIDES
+from trainer.data.split_file import SEPARATOR
+from trainer.errors import Missed, UserError
+from trainer.evaluation import calibration, gates, metrics, predict
+from trainer.evaluation.metrics import Scored
+
+SHOWN = 20  # classes at most in a confusion matrix on the terminal; metrics.json has them all
+UNSHOWN = ("micro_", "weighted_")  # of the figures; metrics.json has them
+TEST = "test"
 
 
-def run(this: runs.Run, overrides: Sequence[str] = ()) -> None:
-    """Writes metrics.json and shows it as a table.
+def run(
+    this: runs.Run,
+    overrides: Sequence[str] = (),
+    split: str | None = None,
+    data: str | None = None,
+) -> None:
+    """Writes metrics.json, predictions.csv, confidence.json, and gates.json if there are gates.
 
     Args:
         overrides: laid over the run's config, as where its pictures have moved.
+        split: train, validation or test; test if None.
+        data: a folder or table with other pictures, instead of a split.
+
+    Raises: Missed if a gate is.
     """
-    trained = restore(this, overrides)
-    examples = sides(this, trained).test
+    _demand_choice(split, data)
+    trained = restore(this, overrides, raw=True)
+    with located(trained.config):
+        _evaluation.demand(trained.config, trained.multi_label)
+        if data is None:
+            name, source = split or TEST, trained.config.data.source
+            pictures = _fitted(this, trained, name)
+        else:
+            name = f"data_{Path(data).name or Path(data).resolve().name}"
+            source, examples = _evaluation.given(data, trained)
+            pictures = _evaluation.seen(this, trained, examples)
+        columns = _evaluation.slices(source, trained.config.evaluation.slices, pictures.examples)
+    scored = _scored(this, trained, pictures)
+    found = _figures(this, trained, pictures, scored, columns)
+    place = this.evaluated(name)
+    _write_predictions(place.predictions, this, trained, pictures, scored)
+    said = {"split": name} if data is None else {"split": "data", "data": data}
+    files.write_json(place.metrics, {**said, **found})
+    _show(f"{name} split" if data is None else data, trained, found)
+    terminal.say(f"written  {place.metrics}")
+    _judge(place, trained, found)
+
+
+def trust(this: runs.Run) -> None:
+    """Writes confidence.json, for a run without a test split."""
+    _fitted(this, restore(this, raw=True), "validation")
+
+
+def _demand_choice(split: str | None, data: str | None) -> None:
+    if split is not None and split not in SIDES:
+        raise UserError("--split", f"expected {', '.join(SIDES)}, received '{split}'")
+    if split and data:
+        raise UserError("--data", "are other pictures than those of --split", "leave one out")
+
+
+def _fitted(this: runs.Run, trained: Trained, name: str) -> Seen:
+    """The pictures of a split. What validation says of the probabilities is kept on the way."""
+    own = sides(this, trained)
+    examples = own[SIDES.index(name)]
     if not len(examples):
         raise UserError("data.split.test", "the run has no test split", "set it, as in test: 0.15")
-    faults = Faults({}, [])
-    batches = feed.evaluation(examples, trained.config.data, faults)
-    scores_NK, weights_N = predict.scores(trained.model, batches)
-    demand_pictures(weights_N, this)
-    counted = np.flatnonzero(weights_N[: len(examples)])
-    truth, scores_NK = examples.labels[counted], scores_NK[counted]
-    if examples.multi_label:
-        found = metrics.multi_label_summary(truth, scores_NK, trained.classes)
-        _show_multi_label(found)
-    else:
-        predicted_N = scores_NK.argmax(axis=1)
-        confusion_KK = metrics.confusion(truth, predicted_N, len(trained.classes))
-        found = metrics.summary(confusion_KK, trained.classes)
-        _show(found, confusion_KK)
-    unreadable = sorted(faults.unreadable)
-    files.write_json(this.metrics, {"split": "test", **found, "unreadable": unreadable})
-    terminal.say(f"written  {this.metrics}")
+    validation = _evaluation.seen(this, trained, own.validation)
+    truth = Scored(validation.examples.labels, validation.scores_NK)
+    found = _confidence.fitted(trained.config.evaluation, truth, trained.multi_label)
+    wanted = trained.config.evaluation.confidence.precision
+    if wanted is not None and found.reject is None:
+        terminal.warn(f"no probability is right in {wanted:g} of the validation pictures above it")
+    _confidence.write(this, found)
+    return validation if name == "validation" else _evaluation.seen(this, trained, examples)
 
 
-def _show(found: dict[str, Any], confusion_KK: np.ndarray) -> None:
-    names = list(found["classes"])
-    title = f"test split: accuracy {found['accuracy']:.4f} on {found['examples']} pictures"
-    _show_classes(title, found, ("precision", "recall", "f1"))
-    if len(names) <= 20:  # more do not fit a terminal; metrics.json has them all
+def _scored(this: runs.Run, trained: Trained, pictures: Seen) -> Scored:
+    """With the temperature, if it is built in, and the thresholds of the run."""
+    kept = _confidence.read(this)
+    final_NK = kept.probabilities(pictures.scores_NK, trained.multi_label)
+    if not trained.multi_label:
+        return Scored(pictures.examples.labels, final_NK)
+    thresholds = _confidence.thresholds(this, trained.config, len(trained.classes))
+    return Scored(pictures.examples.labels, final_NK, np.array(thresholds))
+
+
+def _figures(
+    this: runs.Run,
+    trained: Trained,
+    pictures: Seen,
+    scored: Scored,
+    columns: dict[str, list[str]],
+) -> dict[str, Any]:
+    """All of metrics.json but where the pictures come from."""
+    spec, several = trained.config.evaluation, trained.multi_label
+    seed, top = trained.config.seed, spec.top_k
+    return {
+        "examples": len(scored.truth),
+        **metrics.whole(scored, top),
+        "size_mb": sum(4 * each.size for each in trained.model.get_weights()) / 1e6,
+        "intervals": metrics.intervals(scored, seed, spec.bootstrap, spec.level, top),
+        "classes": metrics.per_class(scored, trained.classes),
+        **({} if several else {"confusion": metrics.confusion(scored).tolist()}),
+        "slices": {name: metrics.by_value(scored, each, top) for name, each in columns.items()},
+        "confidence": _confidence_here(this, trained, pictures, scored),
+        "unreadable": pictures.unreadable,
+    }
+
+
+def _confidence_here(
+    this: runs.Run, trained: Trained, pictures: Seen, scored: Scored
+) -> dict[str, Any]:
+    """What the temperature and the threshold of validation do to these pictures."""
+    kept = _confidence.read(this)
+    errors = {}
+    for name, temperature in (("without", 1.0), ("with", kept.temperature)):
+        scores_NK = calibration.tempered(pictures.scores_NK, temperature, trained.multi_label)
+        errors[name] = metrics.calibration_error(scored._replace(scores_NK=scores_NK))
+    found = {"temperature": kept.temperature, "applied": kept.applied, "calibration_error": errors}
+    if kept.reject:
+        sure_N = scored.scores_NK.max(axis=1) >= kept.reject["probability"]
+        right_N = scored.scores_NK.argmax(axis=1) == scored.truth
+        precision = float(right_N[sure_N].mean()) if sure_N.any() else None
+        found["reject"] = {**kept.reject, "kept": float(sure_N.mean()), "found": precision}
+    return found
+
+
+def _write_predictions(
+    path: Path, this: runs.Run, trained: Trained, pictures: Seen, scored: Scored
+) -> None:
+    """One row per picture that could be read, in the order of the split."""
+    says, examples = about(this, trained), pictures.examples
+
+    def rows() -> Any:
+        for index, scores_K in enumerate(scored.scores_NK):
+            verdict = says.verdict(scores_K.tolist())
+            answer = _answers.Answer(examples.pictures.name(index), verdict, scores_K, None)
+            path, *rest = _answers.row(answer)
+            yield [path, SEPARATOR.join(examples.names_of(index)), *rest]
+
+    files.write_csv(path, _answers.columns(trained.classes, truth=True), rows())
+
+
+def _judge(place: runs.Evaluated, trained: Trained, found: dict[str, Any]) -> None:
+    """Writes and shows the gates. Raises Missed if one is."""
+    spec = trained.config.evaluation.gates
+    if not spec.given():
+        files.remove(place.gates)  # of another config
+        return
+    if spec.latency_ms is not None:
+        found = {**found, "latency_ms": predict.latency(trained.model)}
+    every = gates.judged(spec, found)
+    rows = [{**each._asdict(), "passed": each.passed} for each in every]
+    files.write_json(place.gates, rows)
+    terminal.table(
+        "gates",
+        ("figure", "bound", "wanted", "found", "result"),
+        [
+            (each.name, each.bound, f"{each.wanted:g}", _number(each.found), _word(each.passed))
+            for each in every
+        ],
+    )
+    missed = [each.name for each in every if not each.passed]
+    if missed:
+        raise Missed(f"{len(missed)} of {len(every)} gates missed: {', '.join(missed)}")
+
+
+# --- what is shown ------------------------------------------------------------------------------
+
+
+def _show(title: str, trained: Trained, found: dict[str, Any]) -> None:
+    several, count = trained.multi_label, found["examples"]
+    head = "exact match" if several else "accuracy"
+    value = found[head.replace(" ", "_")]
+    _show_classes(f"{title}: {head} {value:.4f} on {count} pictures", found["classes"])
+    names = list(trained.classes)
+    if not several and len(names) <= SHOWN:
         terminal.table(
             "confusion matrix: true class in rows, predicted in columns",
             ("", *names),
-            [(name, *row) for name, row in zip(names, confusion_KK.tolist(), strict=True)],
+            [(name, *row) for name, row in zip(names, found["confusion"], strict=True)],
+        )
+    _show_figures(found, trained.config.evaluation.level)
+    for column, values in found["slices"].items():
+        first = ("exact_match" if several else "accuracy", "macro_f1", "calibration_error")
+        terminal.table(
+            f"by {column}",
+            (column, *(_words(name) for name in first), "pictures"),
+            [
+                (value, *(_number(row[name]) for name in first), row["examples"])
+                for value, row in values.items()
+            ],
+        )
+    _say_confidence(found["confidence"])
+
+
+def _show_classes(title: str, classes: dict[str, dict[str, Any]]) -> None:
+    columns = [name for name in next(iter(classes.values())) if name != "support"]
+    terminal.table(
+        title,
+        ("class", *(_words(column) for column in columns), "pictures"),
+        [
+            (name, *(_number(row[column]) for column in columns), row["support"])
+            for name, row in classes.items()
+        ],
+    )
+
+
+def _show_figures(found: dict[str, Any], level: float) -> None:
+    figures = {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, float) and not name.startswith(UNSHOWN)
+    }
+    intervals = found["intervals"]
+    terminal.table(
+        f"figures, and between which bounds they lie in {100 * level:g} % of resamples",
+        ("figure", "value", "from", "to"),
+        [
+            (_words(name), *map(_number, (value, *intervals.get(name, (None, None)))))
+            for name, value in figures.items()
+        ],
+    )
+
+
+def _say_confidence(found: dict[str, Any]) -> None:
+    temperature, errors = found["temperature"], found["calibration_error"]
+    state = "built in" if found["applied"] else "not built in"
+    terminal.say(
+        f"trust    temperature {temperature:.3g} by validation, {state}: calibration error "
+        f"{errors['without']:.4f} without it, {errors['with']:.4f} with it"
+    )
+    if "reject" in found:
+        reject = found["reject"]
+        terminal.say(
+            f"unsure   below {reject['probability']:.4f}: {reject['kept']:.1%} are not, and of "
+            f"these {_number(reject['found'])} are right; wanted {reject['precision']:g}"
         )
 
 
-def _show_multi_label(found: dict[str, Any]) -> None:
-    title = (
-        f"test split: {found['examples']} pictures, all labels right in "
-        f"{found['exact_match']:.4f}, F1 {found['macro_f1']:.4f} (macro), "
-        f"mean average precision {found['mean_average_precision']:.4f}"
-    )
-    _show_classes(title, found, ("precision", "recall", "f1", "average_precision"))
+def _words(name: str) -> str:
+    words = name.replace("_", " ").replace("f1", "F1").replace("roc auc", "ROC-AUC")
+    return words.replace(" mb", " MB").replace("cohen", "Cohen's").replace("matthews", "Matthews'")
 
 
-def _show_classes(title: str, found: dict[str, Any], columns: tuple[str, ...]) -> None:
-    heads = [column.replace("_", " ").replace("f1", "F1") for column in columns]
-    terminal.table(
-        title,
-        ("class", *heads, "pictures"),
-        [
-            (name, *(f"{row[column]:.4f}" for column in columns), row["support"])
-            for name, row in found["classes"].items()
-        ],
-    )
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _word(passed: bool) -> str:
+    return "passed" if passed else "MISSED"

@@ -48,7 +48,8 @@ def run(
         over = _resume.finished(config, state)
         if this:
             _go_on(config, job, this, state)
-            evaluated = this.metrics.exists() or not len(job.sides.test) or not evaluation
+            judged = this.metrics.exists() and not config.evaluation.gates.given()
+            evaluated = judged or not len(job.sides.test) or not evaluation
             if over and evaluated:
                 _resume.say_finished(config, this, state)
                 return this
@@ -83,7 +84,7 @@ def _go_on(config: Config, job: Job, this: runs.Run, state: checkpoint.State) ->
     """The run's files become those of the config given now, as far as the state has come."""
     _append(job.callbacks)
     if not _resume.finished(config, state):
-        this.metrics.unlink(missing_ok=True)  # of an earlier end
+        runs.forget_evaluation(this)  # of an earlier end
     runs.write_config(this, config)
     # The last epoch may be in the checkpoint alone, or no longer in it.
     if state.history or this.history.exists():
@@ -261,6 +262,7 @@ def _evaluate(job: Job, this: runs.Run) -> None:
         evaluate.run(this)
     else:
         terminal.say("no test split, so nothing to evaluate")
+        evaluate.trust(this)
     terminal.say(f"next: trainer export {this.folder}")
 
 

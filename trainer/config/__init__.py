@@ -6,6 +6,7 @@ from pydantic import Field, Strict, field_validator
 
 from trainer.config.base import Placed
 from trainer.config.data import Data
+from trainer.config.evaluation import Evaluation
 from trainer.config.export import Export, Onnx, SavedModel
 from trainer.config.model import Model
 from trainer.config.training import Training
@@ -20,6 +21,7 @@ class Config(Placed):
     data: Data
     model: Model
     training: Training
+    evaluation: Evaluation = Evaluation()
     export: Annotated[tuple[Export, ...], Strict(False)] = (
         SavedModel(kind="saved_model"),
         Onnx(kind="onnx"),

@@ -18,6 +18,7 @@ class Verdict(NamedTuple):
 
     labels: tuple[str, ...]  # one; where several may hold all that do, maybe none
     probability: float  # of the least probable of them; if none holds, of the most probable one
+    sure: bool = True  # whether that is at least `About.reject`
 
 
 class About(Presentation):
@@ -30,6 +31,8 @@ class About(Presentation):
     # From which probability on a label holds, one per label; for one label per picture none.
     thresholds: Annotated[tuple[float, ...], Strict(False)] = ()
     temperature: float = Field(default=1.0, gt=0)  # the logits were divided by it
+    # Below this probability the one label of a picture is not sure enough; 0: it always is.
+    reject: float = Field(default=0.0, ge=0, le=1)
     metrics: dict[str, float] = Field(default={})  # on the test split, before the export
     config_sha256: str = ""
     trainer: str = ""  # the version that wrote the file
@@ -49,16 +52,18 @@ class About(Presentation):
             pairs = enumerate(zip(scores_K, self.thresholds, strict=True))
             holding = [index for index, (score, least) in pairs if score >= least]
         least = min((scores_K[index] for index in holding), default=max(scores_K))
-        return Verdict(tuple(self.labels[index] for index in holding), least)
+        labels = tuple(self.labels[index] for index in holding)
+        return Verdict(labels, least, least >= self.reject)
 
     def answer(self, scores_K: Sequence[float]) -> dict[str, Any]:
-        """The verdict in JSON: `label`, or `labels` where several may hold; `probability`; and the
-        `probabilities` of all."""
-        labels, probability = self.verdict(scores_K)
+        """The verdict in JSON: `label`, or `labels` where several may hold; `probability`; whether
+        it is `sure`, if the model can be unsure; and the `probabilities` of all."""
+        labels, probability, sure = self.verdict(scores_K)
         rounded = (round(score, DIGITS) for score in scores_K)
         return {
             **({"label": labels[0]} if self.task == "single_label" else {"labels": labels}),
             "probability": round(probability, DIGITS),
+            **({"sure": sure} if self.reject else {}),
             "probabilities": dict(zip(self.labels, rounded, strict=True)),
         }
 

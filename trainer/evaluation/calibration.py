@@ -1,10 +1,15 @@
-"""How far confidence may be trusted. N examples, B bins."""
+"""How far confidence may be trusted, and how it is mended. N examples, K classes, B bins."""
 
 from typing import NamedTuple
 
 import numpy as np
 
+from trainer.evaluation.curves import precision_recall
+
 BINS = 15  # as Guo et al. (2017), and most since
+THRESHOLD = 0.5  # from which a label of a multi-label picture holds where nothing else is known
+LEAST, MOST = 0.05, 20.0  # temperatures that are looked at
+_TINY = 1e-38  # a probability of 0 in float32
 
 
 class Reliability(NamedTuple):
@@ -23,16 +28,109 @@ class Reliability(NamedTuple):
         return float((self.counts * gaps_B).sum() / max(self.counts.sum(), 1))
 
 
-def reliability(confidence_N: np.ndarray, right_N: np.ndarray, bins: int = BINS) -> Reliability:
+def reliability(
+    confidence_N: np.ndarray,
+    right_N: np.ndarray,
+    bins: int = BINS,
+    weights_N: np.ndarray | None = None,
+) -> Reliability:
     """A bin has confidences above its lower edge, up to its upper one; the first has 0 too.
 
     Args:
         confidence_N: what is claimed, 0 to 1.
         right_N: whether it held; bool, or 0 and 1.
+        weights_N: int, how often each example counts; once if None.
     """
+    weights_N = np.ones(len(confidence_N), np.int64) if weights_N is None else weights_N
     edges = np.linspace(0, 1, bins + 1)
     bin_N = np.clip(np.searchsorted(edges, confidence_N, side="left") - 1, 0, bins - 1)
-    counts = np.bincount(bin_N, minlength=bins)
+
+    def sums(values_N: np.ndarray) -> np.ndarray:
+        return np.bincount(bin_N, values_N * weights_N, minlength=bins)
+
+    counts = sums(np.ones(len(bin_N))).astype(np.int64)
     filled = np.maximum(counts, 1)
-    confidence = np.bincount(bin_N, confidence_N, minlength=bins) / filled
-    return Reliability(edges, counts, confidence, np.bincount(bin_N, right_N, bins) / filled)
+    return Reliability(edges, counts, sums(confidence_N) / filled, sums(right_N) / filled)
+
+
+def tempered(scores_NK: np.ndarray, temperature: float, multi_label: bool) -> np.ndarray:
+    """The probabilities, float64, that the network would give with its logits divided by the
+    temperature: above 1 less sure, below 1 surer; never another order of the classes."""
+    if temperature == 1:
+        return scores_NK.astype(np.float64)
+    return _probabilities(_logits(scores_NK, multi_label) / temperature, multi_label)
+
+
+def fit_temperature(truth_NK: np.ndarray, scores_NK: np.ndarray, multi_label: bool) -> float:
+    """The temperature under which the truth is most likely (Guo et al. 2017), LEAST to MOST.
+
+    Where no example is wrong there is none, as ever more sureness is ever more likely: 1.
+
+    Args:
+        truth_NK: 1 where the class is there.
+        scores_NK: probabilities at temperature 1.
+    """
+    logits_NK = _logits(scores_NK, multi_label)
+
+    def slope(sharpness: float) -> float:
+        """Of the log loss, over 1 / temperature, in which it is convex."""
+        wrong_NK = _probabilities(logits_NK * sharpness, multi_label) - truth_NK
+        return float((wrong_NK * logits_NK).sum())
+
+    low, high = 1 / MOST, 1 / LEAST
+    if slope(high) <= 1e-9 * len(truth_NK):
+        return 1.0
+    if slope(low) >= 0:
+        return MOST
+    for _ in range(50):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return float(1 / high)
+
+
+def best_thresholds(truth_NK: np.ndarray, scores_NK: np.ndarray) -> list[float]:
+    """From which probability on each label holds, so that its F1 is the greatest on these examples.
+
+    Halfway between two scores that occur; of equally good ones the highest. THRESHOLD for a label
+    that no example has.
+    """
+    return [_best(*pair) for pair in zip(truth_NK.T, scores_NK.T, strict=True)]
+
+
+def reject_threshold(
+    confidence_N: np.ndarray, right_N: np.ndarray, precision: float
+) -> tuple[float, float] | None:
+    """The least confidence from which on at least the share `precision` is right, and the share of
+    the examples that has it; None if no confidence is enough."""
+    found, _, thresholds = precision_recall(right_N, confidence_N)
+    enough = np.flatnonzero(found[:-1] >= precision)
+    if not len(enough):
+        return None
+    least = thresholds[enough[0]]
+    return float(least), float((confidence_N >= least).mean())
+
+
+def _best(truth_N: np.ndarray, scores_N: np.ndarray) -> float:
+    if not truth_N.any():
+        return THRESHOLD
+    precision, recall, thresholds = precision_recall(truth_N, scores_N)
+    both = precision + recall
+    f1 = np.divide(2 * precision * recall, both, out=np.zeros_like(both), where=both > 0)[:-1]
+    best = np.flatnonzero(f1 == f1.max())[-1]
+    below = thresholds[best - 1] if best else 0.0
+    return float((thresholds[best] + below) / 2)
+
+
+def _logits(scores_NK: np.ndarray, multi_label: bool) -> np.ndarray:
+    """float64, up to a constant per example."""
+    scores_NK = np.clip(scores_NK.astype(np.float64), _TINY, 1)
+    if not multi_label:
+        return np.log(scores_NK)
+    return np.log(scores_NK) - np.log(np.maximum(1 - scores_NK, _TINY))
+
+
+def _probabilities(logits_NK: np.ndarray, multi_label: bool) -> np.ndarray:
+    if multi_label:
+        return 1 / (1 + np.exp(-np.clip(logits_NK, -700, 700)))
+    raised_NK = np.exp(logits_NK - logits_NK.max(axis=1, keepdims=True))
+    return raised_NK / raised_NK.sum(axis=1, keepdims=True)

@@ -3,6 +3,8 @@
 As scikit-learn's functions, on the points of which they agree; equal scores are one point.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 
@@ -37,27 +39,61 @@ def roc(truth_N: np.ndarray, scores_N: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return np.append(0.0, false_T), np.append(0.0, true_T), np.append(np.inf, thresholds_T)
 
 
-def average_precision(truth_N: np.ndarray, scores_N: np.ndarray) -> float:
-    """The mean of the precisions at every example of the class, the best scores first: the area
-    below the curve in steps, as scikit-learn's `average_precision_score`. 0 without an example."""
-    precision, recall, _ = precision_recall(truth_N, scores_N)
-    return float(-(np.diff(recall) * precision[:-1]).sum())
+class Areas(NamedTuple):
+    """Below both curves; NaN where none is of the class, ROC-AUC also where all are."""
+
+    average_precision: float  # in steps, as scikit-learn's `average_precision_score`
+    roc_auc: float  # how often one of the class scores higher than another, ties counting half
 
 
-def area(truth_N: np.ndarray, scores_N: np.ndarray) -> float:
-    """ROC-AUC: how often an example of the class scores higher than another one, ties counting
-    half. NaN where all or none are of the class."""
-    positives = np.count_nonzero(truth_N)
-    if positives in (0, len(truth_N)):
-        return float("nan")
-    false, true, _ = roc(truth_N, scores_N)
-    return float(np.trapezoid(true, false))
+class Ranking(NamedTuple):
+    """Examples from the highest score to the lowest: sorted once, asked for many weights."""
+
+    order_N: np.ndarray  # of the examples
+    truth_N: np.ndarray  # bool, in this order
+    first_N: np.ndarray  # the position of the first one with an equal score
+    last_N: np.ndarray  # and of the last one
+
+    def areas(self, weights_N: np.ndarray) -> Areas:
+        """Each example counting as often as its weight says."""
+        found_N = np.where(self.truth_N, weights_N[self.order_N], 0)
+        wrong_N = weights_N[self.order_N] - found_N
+        found, wrong = found_N.sum(), wrong_N.sum()
+        above_N = np.cumsum(found_N)[self.last_N]
+        wrong_above_N = np.concatenate([[0], np.cumsum(wrong_N)])  # of so many positions
+        before_N, until_N = wrong_above_N[self.first_N], wrong_above_N[self.last_N + 1]
+        precision_N = above_N / np.maximum(above_N + until_N, 1)
+        below_N = wrong - (before_N + until_N) / 2
+        nan = float("nan")
+        return Areas(
+            float(found_N @ precision_N / found) if found else nan,
+            float(found_N @ below_N / (found * wrong)) if found and wrong else nan,
+        )
+
+
+def ranked(truth_N: np.ndarray, scores_N: np.ndarray) -> Ranking:
+    """The ranking by score."""
+    order_N = np.argsort(-scores_N, kind="stable")
+    last_T = _ends(scores_N[order_N])
+    sizes_T = np.diff(last_T, prepend=-1)
+    first_T = last_T - sizes_T + 1
+    truth_N = truth_N[order_N].astype(bool)
+    return Ranking(order_N, truth_N, np.repeat(first_T, sizes_T), np.repeat(last_T, sizes_T))
+
+
+def areas(truth_N: np.ndarray, scores_N: np.ndarray) -> Areas:
+    """The areas below both curves."""
+    return ranked(truth_N, scores_N).areas(np.ones(len(scores_N), np.int64))
 
 
 def _counts(truth_N: np.ndarray, scores_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How many of the class, and of others, have at least each score [T]; the scores, falling."""
-    order = np.argsort(-scores_N, kind="stable")
-    sorted_N = scores_N[order]
-    last_T = np.append(np.flatnonzero(np.diff(sorted_N)), len(sorted_N) - 1)[: len(sorted_N)]
-    found_T = np.cumsum(truth_N[order].astype(bool))[last_T]
-    return found_T, last_T + 1 - found_T, sorted_N[last_T]
+    order_N = np.argsort(-scores_N, kind="stable")
+    last_T = _ends(scores_N[order_N])
+    found_T = np.cumsum(truth_N[order_N].astype(bool))[last_T]
+    return found_T, last_T + 1 - found_T, scores_N[order_N][last_T]
+
+
+def _ends(sorted_N: np.ndarray) -> np.ndarray:
+    """The last position of each value."""
+    return np.append(np.flatnonzero(np.diff(sorted_N)), len(sorted_N) - 1)[: len(sorted_N)]

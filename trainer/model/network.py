@@ -44,6 +44,31 @@ def with_probabilities(model: keras.Model, loss: Call) -> keras.Model:
     return keras.Model(model.input, probabilities, name=model.name)
 
 
+def with_temperature(model: keras.Model, temperature: float, multi_label: bool) -> keras.Model:
+    """The same network with its logits divided by the temperature: probabilities [N, K].
+
+    The activation is taken off the last layer and put behind the division. Where it is no plain
+    softmax (sigmoid for several labels), logits are the logarithms of the probabilities.
+    """
+    if temperature == 1:
+        return model
+    activation = keras.activations.sigmoid if multi_label else keras.activations.softmax
+    last = model.layers[-1]
+    if getattr(last, "activation", None) is activation and last.output is model.output:
+        linear = type(last).from_config({**last.get_config(), "activation": "linear"})
+        logits = linear(last.input)
+        linear.set_weights(last.get_weights())
+    else:
+        least = keras.config.epsilon()
+        shares = keras.ops.clip(model.output, least, 1 - least)
+        logits = keras.ops.log(shares)
+        if multi_label:
+            logits -= keras.ops.log(1 - shares)
+    cooled = keras.layers.Rescaling(1 / temperature, name="temperature")(logits)
+    probabilities = keras.layers.Activation(activation, name="probabilities")(cooled)
+    return keras.Model(model.input, probabilities, name=model.name)
+
+
 def demand_probabilities(model: keras.Model, loss: Call, multi_label: bool) -> None:
     """Raises UserError if the scores are not of the kind that a crossentropy takes them for.
 

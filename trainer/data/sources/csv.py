@@ -93,6 +93,18 @@ def read(source: Csv) -> Examples:
     )
 
 
+def column(source: Csv, name: str, where: str) -> dict[str, str]:
+    """The cells of a column by the paths of the pictures. Raises UserError at `where` if there is
+    no such column."""
+    table = Path(source.path).expanduser()
+    header, sample = head(table)
+    if name not in header:
+        raise UserError(where, f"{table} has no column '{name}'", suggestion(name, header))
+    path, wanted = find_columns(source, table, header, sample).path, header.index(name)
+    rows = _rows(table, len(header))
+    return {row.cells[path].strip(): row.cells[wanted].strip() for row in rows}
+
+
 def find_columns(source: Csv, table: Path, header: Sequence[str], sample: Sequence[Row]) -> Columns:
     """The columns that the source names, or else those of a usual name. Raises UserError."""
     lower = [name.lower() for name in header]

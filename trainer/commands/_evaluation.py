@@ -1,0 +1,139 @@
+"""What is evaluated: pictures with what the network says of them; and whether it can be."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from trainer import run as runs
+from trainer.commands._restore import Trained, demand_pictures
+from trainer.config import Config
+from trainer.config.data import Csv, Source
+from trainer.data import feed, recognise
+from trainer.data.examples import Examples
+from trainer.data.pipeline import Faults
+from trainer.data.sources import csv
+from trainer.errors import UserError, suggestion
+from trainer.evaluation import predict
+from trainer.parts import part
+
+ONE, SEVERAL = ("accuracy", "balanced_accuracy"), ("exact_match", "hamming_loss")
+VALUES = 50  # of a column, above which it is no slice but a list
+
+
+class Seen(NamedTuple):
+    """N pictures that could be read."""
+
+    examples: Examples
+    scores_NK: np.ndarray  # float32, at temperature 1
+    unreadable: list[str]  # the places of the others
+
+
+class Given(NamedTuple):
+    """Other pictures with the classes of a run."""
+
+    source: Source
+    examples: Examples
+
+
+def seen(this: runs.Run, trained: Trained, examples: Examples) -> Seen:
+    """What the network says of these pictures.
+
+    Raises: UserError if none can be read, or if a probability is no number.
+    """
+    faults = Faults({}, [])
+    batches = feed.evaluation(examples, trained.config.data, faults)
+    scores_NK, weights_N = predict.scores(trained.model, batches)
+    demand_pictures(weights_N, this)
+    counted = np.flatnonzero(weights_N[: len(examples)])
+    scores_NK = scores_NK[counted]
+    if not np.isfinite(scores_NK).all():
+        hint = "a smaller learning rate may help"
+        raise UserError(str(this.best), "gives probabilities that are no numbers", hint)
+    return Seen(examples.take(counted), scores_NK, sorted(faults.unreadable))
+
+
+def demand(config: Config, multi_label: bool) -> None:
+    """Raises UserErrors for what `evaluation` wants and such pictures cannot have."""
+    spec, where = config.evaluation, "evaluation"
+    found = []
+    for name in spec.gates.given():
+        if name in (ONE if multi_label else SEVERAL):
+            many = "several labels" if multi_label else "one label"
+            found.append(
+                UserError(
+                    f"{where}.gates.{name}",
+                    f"is no figure of pictures with {many} each",
+                    f"write {(SEVERAL if multi_label else ONE)[0]}",
+                )
+            )
+    if multi_label and spec.confidence.precision is not None:
+        problem = "pictures with several labels each are not rejected"
+        hint = "remove it: thresholds say which label holds"
+        found.append(UserError(f"{where}.confidence.precision", problem, hint))
+    try:
+        _columns(config.data.source, spec.slices)
+    except UserError as error:
+        found.append(error)
+    if found:
+        raise ExceptionGroup("evaluation", found)
+
+
+def slices(source: Source, names: Sequence[str], examples: Examples) -> dict[str, list[str]]:
+    """Column -> its cell for each of the examples. Raises UserError for one of too many values."""
+    found = {}
+    for name, cells in _columns(source, names).items():
+        values = [cells[examples.pictures.name(index)] for index in range(len(examples))]
+        if len(set(values)) > VALUES:
+            problem = f"column '{name}' has {len(set(values))} different values"
+            hint = f"a slice is a column of at most {VALUES}"
+            raise UserError("evaluation.slices", problem, hint)
+        found[name] = values
+    return found
+
+
+def given(path: str, trained: Trained) -> Given:
+    """The pictures of a folder or table, with the classes of the run. A table is read as that of
+    the run, if it had one.
+
+    Raises: UserErrors at `--data`.
+    """
+    source = trained.config.data.source
+    try:
+        if isinstance(source, Csv) and Path(path).suffix.lower() in recognise.TABLES:
+            source = source.model_copy(update={"path": path})
+        else:
+            source = recognise.recognise(path)
+        examples: Examples = part("data.sources", source.kind).read(source)
+    except UserError as error:
+        raise UserError("--data", error.problem, error.hint, error.place) from None
+    if examples.multi_label != trained.multi_label:
+        many = ["one label", "several labels"]
+        here, there = many[examples.multi_label], many[trained.multi_label]
+        raise UserError("--data", f"its pictures have {here} each, those of the run {there}")
+    return Given(source, _renumbered(examples, trained.classes))
+
+
+def _renumbered(examples: Examples, classes: tuple[str, ...]) -> Examples:
+    """The same with the classes of the run. Raises UserError for one that the run has not."""
+    for name in examples.classes:
+        if name not in classes:
+            problem = f"has the class '{name}', which the run does not know"
+            raise UserError("--data", problem, suggestion(name, classes))
+    places = np.array([classes.index(name) for name in examples.classes])
+    if not examples.multi_label:
+        return Examples(examples.pictures, places[examples.labels].astype(np.int32), classes)
+    labels = np.zeros((len(examples), len(classes)), np.uint8)
+    labels[:, places] = examples.labels
+    return Examples(examples.pictures, labels, classes)
+
+
+def _columns(source: Source, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Column -> path of a picture -> cell. Raises UserError if there is no such column."""
+    if not names:
+        return {}
+    if not isinstance(source, Csv):
+        problem = f"slices are columns of a table, but the pictures come from a {source.kind}"
+        raise UserError("evaluation.slices", problem, "remove them, or list the pictures in a CSV")
+    return {name: csv.column(source, name, "evaluation.slices") for name in names}

@@ -97,7 +97,7 @@ def test_thresholds_give_the_greatest_f1() -> None:
     random = np.random.default_rng(3)
     truth = random.random((80, 3)) < 0.3
     truth[:, 2] = False
-    scores = np.clip(random.random(truth.shape) * 0.7 + 0.3 * truth, 0, 1).astype(np.float32)
+    scores = ((random.random(truth.shape) * 0.7 + 0.3 * truth) / 2).astype(np.float32)
     found = best_thresholds(truth, scores)
     for index in range(2):
         at = [f1_score(truth[:, index], scores[:, index] >= t) for t in np.linspace(0, 1, 2001)]
@@ -106,9 +106,18 @@ def test_thresholds_give_the_greatest_f1() -> None:
 
 
 def test_a_threshold_lies_between_two_scores() -> None:
-    truth, scores = np.array([[1], [1], [0]]), np.array([[0.9], [0.6], [0.2]])
-    assert best_thresholds(truth, scores) == pytest.approx([0.4])
-    assert best_thresholds(np.ones((3, 1)), scores) == pytest.approx([0.1])
+    truth, scores = np.repeat([[1], [0]], 10, axis=0), np.repeat([[0.3], [0.2]], 10, axis=0)
+    assert best_thresholds(truth, scores) == pytest.approx([0.25])
+    assert best_thresholds(np.ones((20, 1)), scores) == pytest.approx([0.1])
+
+
+def test_a_threshold_that_does_not_pay_on_other_examples_is_not_taken() -> None:
+    """Calibrated probabilities around a half: whatever is better on these is chance."""
+    random = np.random.default_rng(6)
+    scores = random.uniform(0.1, 0.9, (60, 1))
+    scores = np.where(scores > 0.5, scores + 0.1, scores - 0.1)
+    truth = random.random(scores.shape) < scores
+    assert best_thresholds(truth, scores) == [0.5]
 
 
 def test_the_threshold_for_a_precision_keeps_the_most() -> None:

@@ -21,6 +21,14 @@ from trainer.evaluation.metrics import Scored
 
 SHOWN = 20  # classes at most in a confusion matrix on the terminal; metrics.json has them all
 UNSHOWN = ("micro_", "weighted_")  # of the figures; metrics.json has them
+SPELLED = {
+    "f1": "F1",
+    "roc auc": "ROC-AUC",
+    "size mb": "size MB",
+    "brier": "Brier",
+    "matthews": "Matthews'",
+    "cohen": "Cohen's",
+}
 TEST = "test"
 
 
@@ -255,8 +263,10 @@ def _say_confidence(found: dict[str, Any]) -> None:
 
 
 def _words(name: str) -> str:
-    words = name.replace("_", " ").replace("f1", "F1").replace("roc auc", "ROC-AUC")
-    return words.replace(" mb", " MB").replace("cohen", "Cohen's").replace("matthews", "Matthews'")
+    words = name.replace("_", " ")
+    for plain, spelled in SPELLED.items():
+        words = words.replace(plain, spelled)
+    return words
 
 
 def _number(value: float | None) -> str:

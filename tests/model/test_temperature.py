@@ -1,0 +1,58 @@
+"""Logits divided inside the network."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pytest
+
+from trainer.evaluation import calibration
+from trainer.model.network import with_temperature
+
+IMAGES = np.random.default_rng(0).uniform(0, 1, (6, 4, 4, 3)).astype(np.float32)
+
+
+def dense(activation: str) -> keras.Model:
+    inputs = keras.Input((4, 4, 3))
+    tensor = keras.layers.Flatten()(inputs)
+    return keras.Model(inputs, keras.layers.Dense(3, activation=activation)(tensor))
+
+
+def behind(layer: keras.Layer) -> keras.Model:
+    model = dense("linear")
+    return keras.Model(model.input, layer(model.output))
+
+
+@pytest.mark.parametrize(
+    ("build", "multi_label"),
+    [
+        (lambda: dense("softmax"), False),
+        (lambda: dense("sigmoid"), True),
+        (lambda: behind(keras.layers.Activation("softmax")), False),
+        (lambda: behind(keras.layers.Softmax()), False),  # has no activation to take off
+        (lambda: dense("sigmoid"), False),  # one label, but no softmax
+    ],
+    ids=["dense", "several", "activation", "layer", "sigmoid"],
+)
+def test_the_network_gives_what_the_figures_were_made_of(
+    build: Callable[[], keras.Model], multi_label: bool
+) -> None:
+    model = build()
+    plain = np.asarray(model(IMAGES))
+    cooled = with_temperature(model, 2.5, multi_label)
+    wanted = calibration.tempered(plain, 2.5, multi_label)
+    np.testing.assert_allclose(np.asarray(cooled(IMAGES)), wanted, atol=1e-6)
+    np.testing.assert_array_equal(np.asarray(model(IMAGES)), plain)  # as it was
+    assert np.abs(wanted - plain).max() > 0.01
+
+
+def test_the_activation_is_taken_off_not_undone() -> None:
+    """So that int8 rounds logits, not logarithms down to -87."""
+    names = [layer.name for layer in with_temperature(dense("softmax"), 2.0, False).layers]
+    assert names[-2:] == ["temperature", "probabilities"]
+    assert not [name for name in names if "log" in name]
+
+
+def test_a_temperature_of_1_changes_nothing() -> None:
+    model = dense("softmax")
+    assert with_temperature(model, 1.0, multi_label=False) is model

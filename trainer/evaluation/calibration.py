@@ -141,7 +141,8 @@ def _pays(truth_N: np.ndarray, scores_N: np.ndarray) -> bool:
 
 def _f1(truth_N: np.ndarray, predicted_N: np.ndarray) -> float:
     right = np.count_nonzero(truth_N.astype(bool) & predicted_N)
-    return 2 * right / max(np.count_nonzero(truth_N) + np.count_nonzero(predicted_N), 1)
+    both = np.count_nonzero(truth_N) + np.count_nonzero(predicted_N)
+    return 2 * int(right) / max(int(both), 1)
 
 
 def _logits(scores_NK: np.ndarray, multi_label: bool) -> np.ndarray:

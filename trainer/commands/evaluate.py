@@ -51,13 +51,14 @@ def run(
     trained = restore(this, overrides, raw=True)
     with located(trained.config):
         _evaluation.demand(trained.config, trained.multi_label)
-        if data is None:
-            name, source = split or TEST, trained.config.data.source
-            pictures = _fitted(this, trained, name)
-        else:
-            name = f"data_{Path(data).name or Path(data).resolve().name}"
-            source, examples = _evaluation.given(data, trained)
-            pictures = _evaluation.seen(this, trained, examples)
+    if data is None:
+        name, source = split or TEST, trained.config.data.source
+        pictures = _fitted(this, trained, name)
+    else:
+        name = f"data_{Path(data).name or Path(data).resolve().name}"
+        source, examples = _evaluation.given(data, trained)
+        pictures = _evaluation.seen(this, trained, examples)
+    with located(trained.config):
         columns = _evaluation.slices(source, trained.config.evaluation.slices, pictures.examples)
     scored = _scored(this, trained, pictures)
     found = _figures(this, trained, pictures, scored, columns)

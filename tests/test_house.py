@@ -37,7 +37,10 @@ FLOORS = [
     {"__main__"},
     {"cli"},
     {"commands"},
-    {"data", "model", "training", "evaluation", "export", "runtimes", "serving", "transforms"},
+    {
+        *("data", "model", "training", "evaluation", "explain"),
+        *("export", "runtimes", "serving", "transforms"),
+    },
     {"objects", "run"},
     {"config"},
     {"files", "parts", "plots", "backgrounds", "layers", "terminal"},

@@ -228,6 +228,7 @@ def test_options_live_in_the_config_not_on_the_command_line() -> None:
         "evaluate": ["--data", "--set", "--split"],
         "export": ["--set"],
         "predict": ["--every", "--frames", "--out", "--sort-into", "--top"],
+        "explain": ["--class", "--layer", "--method", "--out"],
         "data fetch": ["--into"],
         "data inspect": ["--json", "--set"],
         "data preview": ["--out", "--set"],

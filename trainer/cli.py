@@ -165,6 +165,39 @@ def predict(
 
 
 @app.command()
+def explain(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[RUN] PATH...",
+            help="A run or a config, else the latest run; then pictures, folders, "
+            "'patterns/**/*.jpg', addresses.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="For the PNGs. Default: RUN/explain."),
+    ] = None,
+    method: Annotated[
+        str, typer.Option("--method", metavar="NAME,...", help="Some of them.")
+    ] = "gradcam,gradcam++,occlusion,features,filters,highlights",
+    layer: Annotated[
+        list[str],
+        typer.Option("--layer", metavar="NAME", help="Look into this one; repeatable."),
+    ] = [],  # noqa: B006
+    label: Annotated[
+        list[str],
+        typer.Option("--class", metavar="NAME", help="Ask for this one; repeatable."),
+    ] = [],  # noqa: B006
+) -> None:
+    """Draw what a run looks at: heat over pictures, feature maps, filters."""
+    with _reported():
+        from trainer.commands import explain as verb
+
+        verb.run(arguments, out, method, layer, label)
+
+
+@app.command()
 def serve(
     target: Annotated[
         str | None,

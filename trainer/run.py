@@ -112,6 +112,16 @@ class Run(NamedTuple):
         return self.folder / "tensorboard"
 
     @property
+    def explanations(self) -> Path:
+        """What `explain` draws."""
+        return self.folder / "explain"
+
+    @property
+    def explanation_events(self) -> Path:
+        """The folder with the same for TensorBoard."""
+        return self.tensorboard / "explain"
+
+    @property
     def export(self) -> Path:
         """What leaves the project."""
         return self.folder / "export"

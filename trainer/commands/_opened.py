@@ -17,25 +17,30 @@ from trainer.runtimes import opened
 from trainer.runtimes.opened import Opened
 
 
-def parted(arguments: Sequence[str]) -> tuple[runs.Run | Path, Sequence[str]]:
+def parted(
+    arguments: Sequence[str], verb: str = "predict"
+) -> tuple[runs.Run | Path, Sequence[str]]:
     """`[MODEL] PATH...`: the model, the latest run if none is named, and what it is to look at.
 
     The first argument is the model if it looks like one: a .yaml file, the folder of a run, or what
     `runtimes.opened` knows by its suffix or by a file in it.
+
+    Args:
+        verb: the command, for messages.
 
     Raises: UserError if there is no such run, if there are no paths, or a model is among them.
     """
     first, named = arguments[0], is_model(arguments[0])
     model, paths = find(first if named else None), arguments[1:] if named else arguments
     if not paths:
-        hint = f"as in trainer predict {first} hand.jpg"
+        hint = f"as in trainer {verb} {first} hand.jpg"
         if inputs.has_pictures(Path(first)):
-            hint = f"{first} is a model; for the pictures in it: trainer predict MODEL {first}"
+            hint = f"{first} is a model; for the pictures in it: trainer {verb} MODEL {first}"
         raise UserError("PATH", "no pictures given", hint)
     for path in paths:
         if is_model(path) and not inputs.has_pictures(Path(path)):
             problem = "is a model, but expected here is what it is to look at"
-            raise UserError(path, problem, "one model is named first: trainer predict MODEL PATH…")
+            raise UserError(path, problem, f"one model is named first: trainer {verb} MODEL PATH…")
     return model, paths
 
 
@@ -85,11 +90,16 @@ def open(found: runs.Run | Path) -> Opened:
     return Opened(model.about, _checked(model, found))
 
 
-def _trained(run: runs.Run) -> Opened:
+def import_tensorflow() -> None:
+    """Now, without the lines about oneDNN and CUDA that it writes."""
     with terminal.silenced():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+
+
+def _trained(run: runs.Run) -> Opened:
+    import_tensorflow()
     from trainer.commands._about import about
     from trainer.commands._restore import restore
     from trainer.evaluation.predict import forward

@@ -109,7 +109,9 @@ def _highlight(
     left = maps_nhw.copy()
     cells, sizes = left.shape[1:], images.shape[1:3]
     apart = [max(1, round(side[n] * cells[n] / sizes[n] / 2)) for n in range(2)]
-    answers, pictures, parts = [], [], []
+    answers: list[float] = []
+    pictures: list[int] = []
+    parts: list[np.ndarray] = []
     while len(parts) < count and left.max() > 0:
         number, *at = np.unravel_index(left.argmax(), left.shape)
         image = images[numbers_n[number]]

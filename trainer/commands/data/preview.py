@@ -1,9 +1,7 @@
 """`trainer data preview`: training pictures, as the first epochs will see them."""
 
 import functools
-import io
 import itertools
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -12,12 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from trainer import files, terminal
 from trainer import run as runs
+from trainer.commands import _events
 from trainer.commands._assemble import check_augment
 from trainer.commands._gather import gather
 from trainer.config import Config
@@ -53,7 +49,8 @@ def run(config: Config, out: Path | None) -> None:
     sheet = _sheet(config, examples, shown)
     with files.replacing(target) as partial:
         sheet.save(partial, "png", optimize=True)
-    _write_events(sheet, runs.preview_events(config))
+    with _events.images(runs.preview_events(config)) as add:
+        add("preview", _events.png(np.asarray(sheet)))
     terminal.say(f"written  {target}")
     terminal.say(f"watch    tensorboard --logdir {runs.preview_events(config)}")
 
@@ -139,20 +136,3 @@ def _mixed(config: Config, examples: Examples) -> augment.Augment:
         return batch[0][row]
 
     return seen
-
-
-def _write_events(sheet: Image.Image, folder: Path) -> None:
-    """The sheet as an image of TensorBoard, alone in the folder."""
-    encoded = io.BytesIO()
-    sheet.save(encoded, "png")
-    image = Summary.Image(
-        height=sheet.height,
-        width=sheet.width,
-        colorspace=3,
-        encoded_image_string=encoded.getvalue(),
-    )
-    summary = Summary(value=[Summary.Value(tag="preview", image=image)])
-    with files.replacing(folder) as partial:
-        writer = EventFileWriter(str(partial))
-        writer.add_event(Event(wall_time=time.time(), step=0, summary=summary))
-        writer.close()

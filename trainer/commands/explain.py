@@ -1,0 +1,331 @@
+"""`trainer explain`: what a network looks at, in the pictures it is shown and in itself."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+
+from trainer import files, terminal
+from trainer import run as runs
+from trainer.commands import _events, _opened
+from trainer.commands._copies import safe
+from trainer.config.about import About
+from trainer.data import inputs
+from trainer.errors import Failed, UserError, suggestion
+
+if TYPE_CHECKING:
+    import keras
+    from matplotlib.figure import Figure
+
+METHODS = ("gradcam", "gradcam++", "occlusion", "features", "filters", "highlights")
+TITLES = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "occlusion": "Occlusion"}
+
+BATCH = 16  # pictures
+MOST = 256  # pictures that highlights are looked for in: they stay in memory
+SHOWN = 32  # pictures whose sheets TensorBoard gets: an event file is read as a whole
+CHANNELS, PARTS = 16, 6  # of a sheet of highlights
+MAPS, FILTERS = 32, 64  # of a sheet of feature maps and of filters
+LARGE = 256  # pixels: smaller pictures grow by a whole factor under their heat
+
+
+class Job(NamedTuple):
+    """What is to be explained, and how."""
+
+    model: "keras.Model"  # pixels -> probabilities [N, K]
+    scores: Callable[[np.ndarray], np.ndarray]  # uint8 [N, H, W, C] -> [N, K]
+    about: About
+    methods: tuple[str, ...]
+    layers: tuple[str, ...]  # full names of those that are chosen
+    shown: tuple[str, ...]  # of those whose maps and highlights are drawn
+    classes: tuple[int, ...]  # asked for; none: what the network says itself
+
+
+class Files:
+    """PNG files in a folder, some of them in TensorBoard as well."""
+
+    def __init__(self, folder: Path, add: Callable[[str, bytes], None]) -> None:
+        self._folder, self._add = folder, add
+        self._last: Counter[str] = Counter()
+
+    def stem(self, name: str) -> str:
+        """For the files of the picture of that name, each another one: `hand`, `hand-2`."""
+        stem = safe(Path(name).stem if "://" not in name else name.rpartition("/")[2])
+        self._last[stem.casefold()] += 1
+        number = self._last[stem.casefold()]
+        return stem if number == 1 else f"{stem}-{number}"
+
+    def write(self, name: str, pixels: np.ndarray, tag: str = "") -> None:
+        """uint8 RGB [H, W, 3] as `<name>.png`, and under the tag if one is given."""
+        encoded = _events.png(pixels)
+        with files.replacing(self._folder / f"{name}.png") as partial:
+            partial.write_bytes(encoded)
+        if tag:
+            self._add(tag, encoded)
+
+
+def run(
+    arguments: Sequence[str],
+    out: Path | None,
+    methods: str,
+    layers: Sequence[str],
+    classes: Sequence[str],
+) -> None:
+    """Draws a sheet for every picture, and what else the methods give.
+
+    Args:
+        arguments: `[RUN] PATH...`; the latest run if none is named.
+        out: the folder; the run's place for it if None.
+        methods: of METHODS, joined by commas.
+        layers: for Grad-CAM, feature maps and highlights; the last, and some, if none is named.
+        classes: what the pictures are asked for; what the network says itself if none is named.
+
+    Raises: Failed at the end if pictures could not be read.
+    """
+    chosen = _methods(methods)
+    found, targets = _opened.parted(arguments, "explain")
+    if not isinstance(found, runs.Run):
+        problem = "is an exported file, which does not let its layers be seen"
+        raise UserError(str(found), problem, "give the folder of the run")
+    names = inputs.listed(targets, limited=False)
+    _demand_still(names)
+    folder = out or found.explanations
+    files.demand_folder(folder, "--out" if out else str(found.folder))
+    job = _job(found, chosen, layers, classes)
+    events = out / "tensorboard" if out else found.explanation_events
+    with _events.images(events) as add:
+        left_out = _explain(job, names, Files(folder, add))
+    terminal.say(f"written  {folder}")
+    terminal.say(f"watch    tensorboard --logdir {events}")
+    if left_out:
+        raise Failed(f"{left_out} of {len(names)} pictures could not be read")
+
+
+# --- is it what was meant? ----------------------------------------------------------------------
+
+
+def _methods(text: str) -> tuple[str, ...]:
+    wanted = [each.strip() for each in text.split(",") if each.strip()]
+    for each in wanted:
+        if each not in METHODS:
+            raise UserError("--method", f"there is no '{each}'", suggestion(each, METHODS))
+    if not wanted:
+        raise UserError("--method", "no method is named", suggestion("", METHODS))
+    return tuple(each for each in METHODS if each in wanted)
+
+
+def _demand_still(names: Sequence[str]) -> None:
+    for name in names:
+        if inputs.is_video(name) or inputs.is_live([name]):
+            hint = "trainer predict MODEL PATH --sort-into FOLDER makes pictures of its frames"
+            raise UserError(name, "moves, but expected here are pictures", hint)
+
+
+def _job(
+    found: runs.Run, methods: tuple[str, ...], layers: Sequence[str], classes: Sequence[str]
+) -> Job:
+    _opened.import_tensorflow()
+    from trainer.commands._about import about
+    from trainer.commands._restore import restore
+    from trainer.evaluation.predict import forward
+    from trainer.explain import features
+
+    trained = restore(found)
+    for name in classes:
+        if name not in trained.classes:
+            problem = f"the run knows no class '{name}'"
+            raise UserError("--class", problem, suggestion(name, trained.classes))
+    chosen = features.layers(trained.model, layers) if layers else ()
+    looks = set(methods) - {"occlusion"}
+    shown = chosen or (features.layers(trained.model) if looks else ())
+    network = forward(trained.model)
+    return Job(
+        trained.model,
+        lambda images: network(images).numpy(),
+        about(found, trained),
+        methods,
+        chosen,
+        shown,
+        tuple(trained.classes.index(name) for name in dict.fromkeys(classes)),
+    )
+
+
+# --- picture by picture -------------------------------------------------------------------------
+
+
+def _explain(job: Job, names: Sequence[str], into: Files) -> int:
+    """Draws everything; gives how many pictures could not be read."""
+    ready = inputs.ready(inputs.pictures(names, None, None), job.about, keep=False, live=False)
+    seen, left_out = 0, 0
+    kept: list[inputs.Ready] = []
+    with terminal.progress(len(names), "explaining", "pictures") as tick:
+        while batch := list(islice(ready, BATCH)):
+            for each in batch:
+                if isinstance(each, inputs.Unreadable):
+                    terminal.warn(f"{each.name} is left out: {each.reason}")
+            good = [each for each in batch if isinstance(each, inputs.Ready)]
+            left_out += len(batch) - len(good)
+            for picture, pages in zip(good, _pages(job, good), strict=True):
+                _write(job, picture, pages, into, seen < SHOWN)
+                seen += 1
+                tick(seen + left_out, picture.name)
+            kept += good[: MOST - len(kept)]
+        _network(job, kept, into)
+    return left_out
+
+
+class Page(NamedTuple):
+    """What the methods say of a picture: for every label that is asked for, by title and file."""
+
+    scores_K: np.ndarray
+    heats: dict[int, list[tuple[str, str, np.ndarray]]]
+
+
+def _pages(job: Job, pictures: Sequence[inputs.Ready]) -> list[Page]:
+    if not pictures:
+        return []
+    images = np.stack([each.image for each in pictures])
+    scores_NK = job.scores(images)
+    pages = [
+        Page(scores_K, {label: [] for label in _asked(job, scores_K)}) for scores_K in scores_NK
+    ]
+    pairs = [(at, label) for at, page in enumerate(pages) for label in page.heats]
+    rows, labels = np.array(pairs).T
+    for title, file, heats in _heats(job, images[rows], labels):
+        for (at, label), heat in zip(pairs, heats, strict=True):
+            pages[at].heats[label].append((title, file, heat))
+    return pages
+
+
+def _asked(job: Job, scores_K: np.ndarray) -> tuple[int, ...]:
+    """The labels to be explained: those of the command, else those that hold, the most probable one
+    where none does."""
+    if job.classes:
+        return job.classes
+    holding = job.about.verdict(scores_K.tolist()).labels
+    return tuple(map(job.about.labels.index, holding)) or (int(scores_K.argmax()),)
+
+
+def _heats(
+    job: Job, images: np.ndarray, labels: np.ndarray
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Title, name for a file, and heat [N, h, w] of each method; Grad-CAM of each chosen layer."""
+    from trainer.explain import gradcam, occlusion
+
+    for method in job.methods:
+        if method in ("gradcam", "gradcam++"):
+            for layer in job.layers or (None,):
+                found = gradcam.heat(job.model, images, labels, layer, plus=method == "gradcam++")
+                title = f"{TITLES[method]} {layer or ''}".rstrip()
+                yield title, f"{method}_{layer}" if layer else method, found
+        elif method == "occlusion":
+            yield TITLES[method], method, occlusion.heat(job.model, images, labels)
+
+
+def _write(job: Job, picture: inputs.Ready, page: Page, into: Files, event: bool) -> None:
+    from trainer.explain import overlay
+    from trainer.plots import explanation
+    from trainer.plots.explanation import Asked, Panel
+
+    stem = into.stem(picture.name)
+    image = _grown(picture.image)
+    asked = []
+    for label, heats in page.heats.items():
+        panels = [Panel(title, heat, overlay.overlaid(image, heat)) for title, _, heat in heats]
+        asked.append(Asked(label, panels))
+        for (_, file, _), panel in zip(heats, panels, strict=True):
+            into.write(f"{stem}/{safe(f'{file}_{job.about.labels[label]}')}", panel.overlay)
+    if any(page.heats.values()):
+        sheet = explanation.draw(picture.name, image, job.about.labels, page.scores_K, asked)
+        into.write(stem, _pixels(sheet), f"pictures/{stem}" * event)
+    if "features" in job.methods:
+        for layer, sheet in _feature_sheets(job, picture):
+            into.write(f"{stem}/{safe(f'features_{layer}')}", _pixels(sheet))
+
+
+def _feature_sheets(job: Job, picture: inputs.Ready) -> Iterator[tuple[str, "Figure"]]:
+    from trainer.explain import features
+    from trainer.plots import tiles
+    from trainer.plots.explanation import short
+
+    found = features.maps(job.model, picture.image[None], job.shown)
+    for layer, maps_NhwC in found.items():
+        maps_hwC = np.maximum(maps_NhwC[0], 0)
+        height, width, channels = maps_hwC.shape
+        chosen = features.strongest(maps_hwC, MAPS)
+        most = maps_hwC.max(axis=(0, 1))
+        note = f"{len(chosen)} of {channels} channels of {height} × {width}; with its most, each"
+        yield (
+            layer,
+            tiles.draw(
+                f"{layer} looks at {short(picture.name)}",
+                note,
+                [maps_hwC[..., each] / (most[each] or 1) for each in chosen],
+                [f"{each}: {most[each]:.3g}" for each in chosen],
+                columns=8,
+            ),
+        )
+
+
+# --- what needs no picture, or all of them ------------------------------------------------------
+
+
+def _network(job: Job, pictures: Sequence[inputs.Ready], into: Files) -> None:
+    from trainer.plots import tiles
+
+    if "filters" in job.methods:
+        from trainer.explain import filters
+
+        found = filters.first(job.model)
+        shown = list(found.pictures[:FILTERS])
+        note = f"{len(shown)} of {len(found.pictures)} filters, in the colours they look for"
+        sheet = tiles.draw(
+            f"first layer: {found.layer}", note, shown, list(map(str, range(len(shown)))), columns=8
+        )
+        into.write("filters", _pixels(sheet), "network/filters")
+    if "highlights" in job.methods and pictures:
+        for layer in job.shown:
+            drawn = _highlight_sheet(job, layer, pictures)
+            if drawn:
+                name = safe(f"highlights_{layer}")
+                into.write(name, _pixels(drawn), f"network/{name}")
+
+
+def _highlight_sheet(job: Job, layer: str, pictures: Sequence[inputs.Ready]) -> "Figure | None":
+    """None for a layer that answers to none of the pictures."""
+    from trainer.explain import highlights
+    from trainer.plots import tiles
+
+    images = np.stack([each.image for each in pictures])
+    found = highlights.regions(job.model, images, layer, CHANNELS, PARTS)
+    if not found:
+        return None
+    height, width = found[0].parts[0].shape[:2]
+    rows = [(each, at) for each in found for at in range(PARTS)]
+    blank = np.full_like(found[0].parts[0], 255)
+    return tiles.draw(
+        f"what {layer} answers to",
+        f"{len(found)} channels; parts of {height} × {width} pixels of {len(images)} pictures",
+        [each.parts[at] if at < len(each.parts) else blank for each, at in rows],
+        [
+            f"{each.channel}: {each.answers[at]:.3g}" if at < len(each.parts) else ""
+            for each, at in rows
+        ],
+        columns=2 * PARTS,
+    )
+
+
+def _grown(image: np.ndarray) -> np.ndarray:
+    factor = max(1, LARGE // max(image.shape[:2]))
+    size = factor * image.shape[1], factor * image.shape[0]
+    grown = cv2.resize(image, size, interpolation=cv2.INTER_NEAREST)
+    return grown.reshape(*grown.shape[:2], image.shape[2])  # OpenCV drops a single channel
+
+
+def _pixels(figure: "Figure") -> np.ndarray:
+    from trainer.plots import style
+
+    return style.pixels(figure)

@@ -257,11 +257,11 @@ def _feature_sheets(job: Job, picture: inputs.Ready) -> Iterator[tuple[str, "Fig
         height, width, channels = maps_hwC.shape
         chosen = features.strongest(maps_hwC, MAPS)
         most = maps_hwC.max(axis=(0, 1))
-        note = f"{len(chosen)} of {channels} channels of {height} × {width}; with its most, each"
+        note = f"{len(chosen)} of {channels} channels, {height} × {width}, and what is brightest"
         yield (
             layer,
             tiles.draw(
-                f"{layer} looks at {short(picture.name)}",
+                f"{layer} on {short(picture.name)}",
                 note,
                 [maps_hwC[..., each] / (most[each] or 1) for each in chosen],
                 [f"{each}: {most[each]:.3g}" for each in chosen],
@@ -304,18 +304,16 @@ def _highlight_sheet(job: Job, layer: str, pictures: Sequence[inputs.Ready]) -> 
     if not found:
         return None
     height, width = found[0].parts[0].shape[:2]
-    rows = [(each, at) for each in found for at in range(PARTS)]
     blank = np.full_like(found[0].parts[0], 255)
-    return tiles.draw(
-        f"what {layer} answers to",
-        f"{len(found)} channels; parts of {height} × {width} pixels of {len(images)} pictures",
-        [each.parts[at] if at < len(each.parts) else blank for each, at in rows],
-        [
-            f"{each.channel}: {each.answers[at]:.3g}" if at < len(each.parts) else ""
-            for each, at in rows
-        ],
-        columns=2 * PARTS,
-    )
+    parts, captions = [], []
+    for each in found:
+        missing = PARTS - len(each.parts)
+        parts += [*each.parts, *[blank] * missing]
+        first, *others = (f"{answer:.3g}" for answer in each.answers)
+        captions += [f"channel {each.channel}: {first}", *others, *[""] * missing]
+    title = f"what {layer} answers to"
+    note = f"{len(found)} channels; parts of {height} × {width} pixels of {len(images)} pictures"
+    return tiles.draw(title, note, parts, captions, 2 * PARTS, group=PARTS)
 
 
 def _grown(image: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ def first(model: keras.Model) -> Filters:
     _network.last(found)
     name, layer = next((name, each.layer) for name, each in found.items() if each.convolves)
     weight = next(weight for weight in layer.weights if len(weight.shape) == 4)
-    kernels = keras.ops.convert_to_numpy(weight).astype(np.float32)
+    kernels = keras.ops.convert_to_numpy(weight.value).astype(np.float32)
     seen_3c = _seen(model, name)
     if kernels.shape[2] != seen_3c.shape[1]:  # in groups
         seen_3c = np.full((3, kernels.shape[2]), 1 / kernels.shape[2])

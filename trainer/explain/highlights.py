@@ -13,6 +13,7 @@ import tensorflow as tf
 from trainer.explain import _network, features
 
 BATCH = 32  # pictures
+NOISE = 8  # pictures
 EDGE = 0.01  # of the largest gradient: what is less is not looked at
 
 
@@ -43,29 +44,28 @@ def regions(
     best_NC = np.concatenate(_batchwise(model, images, layer, lambda given: given.max(axis=(1, 2))))
     order = np.argsort(-best_NC.max(axis=0), kind="stable")[:channels]
     chosen = sorted(each for each in order.tolist() if best_NC[:, each].max() > 0)
+    if not chosen:
+        return ()
     # The `count` strongest places lie in the `count` pictures with the strongest one each.
     tops = np.unique(np.argsort(-best_NC[:, chosen], axis=0, kind="stable")[:count])
-    maps = np.concatenate(
-        _batchwise(model, images[tops], layer, lambda given: given[..., chosen])
-        or [np.zeros((0, 1, 1, 0), np.float32)]
-    )
-    side = field(model, images[tops[:BATCH]], layer) if chosen else (1, 1)
+    parts = _batchwise(model, images[tops], layer, lambda given: given[..., chosen])
+    maps = np.concatenate(parts)
+    side = field(model, layer)
     return tuple(
         _highlight(channel, maps[..., at], images, tops, side, count)
         for at, channel in enumerate(chosen)
     )
 
 
-def field(model: keras.Model, images: np.ndarray, layer: str) -> tuple[int, int]:
+def field(model: keras.Model, layer: str) -> tuple[int, int]:
     """How much of the picture one place of a layer looks at: height and width in pixels.
 
     It is the effective receptive field (Luo et al. 2016, arXiv:1701.04128): the box around the
-    middle of the map in which a pixel's gradient reaches a hundredth of the largest.
-
-    Args:
-        images: uint8 [N, H, W, 1 or 3]; a gradient counts if it is there in one of them.
+    middle of the map in which a pixel's gradient reaches a hundredth of the largest, in one of a
+    few pictures of noise.
     """
-    pixels = tf.constant(images, tf.float32)
+    random = np.random.default_rng(0)
+    pixels = tf.constant(random.uniform(0, 255, (NOISE, *model.input_shape[1:])), tf.float32)
     held: list[tf.Tensor] = []
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(pixels)
@@ -76,8 +76,9 @@ def field(model: keras.Model, images: np.ndarray, layer: str) -> tuple[int, int]
 
         _network.logits(model, pixels, note)
         middle = [length // 2 for length in held[0].shape[1:3]]
-        answers = held[0][:, middle[0], middle[1]] ** 2
-    slopes = tape.gradient(answers, pixels, unconnected_gradients="zero").numpy()
+        answers_NC = tf.cast(held[0][:, middle[0], middle[1]], tf.float32)
+        mixed = answers_NC * random.normal(size=answers_NC.shape)  # so that none undoes another
+    slopes = tape.gradient(mixed, pixels, unconnected_gradients="zero").numpy()
     seen_HW = np.abs(slopes).max(axis=(0, 3))
     found = []
     for axis, (at, cells) in enumerate(zip(middle, held[0].shape[1:3], strict=True)):

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from trainer.plots import confusion, curves, reliability, style
+from trainer.plots import confusion, curves, explanation, reliability, style, tiles
 
 
 def drawn() -> Figure:
@@ -75,3 +75,31 @@ def test_curves_name_the_lowest_areas() -> None:
     for draw in (curves.pr, curves.roc):
         assert words(draw(lines))[-8:] == [f"{index}  0.{index}00" for index in range(8)]
         style.pixels(draw([]))
+
+
+def test_tiles_stand_in_rows() -> None:
+    grey = np.full((4, 4, 1), 200, np.uint8)
+    few = tiles.draw("a $title$", "a note", [grey] * 3, ["a", "b_$", ""], columns=8)
+    many = tiles.draw("a", "b", [np.eye(4)] * 9, [""] * 9, columns=4, group=2)
+    assert [round(side, 2) for side in few.get_size_inches()] == [4.5, 1.94]
+    assert [round(side, 2) for side in many.get_size_inches()] == [4.75, 4.58]
+    lefts = [round(axes.get_position().x0 * 4.75, 2) for axes in many.axes]
+    assert lefts == [0.1, 1.2, 2.55, 3.65, 0.1, 1.2, 2.55, 3.65, 0.1]
+    assert len(np.unique(style.pixels(many))) > 10
+
+
+def test_an_explanation_shows_the_label_that_was_asked_for() -> None:
+    picture, heat = np.zeros((8, 16, 1), np.uint8), np.eye(2)
+    panels = [explanation.Panel("Grad-CAM", heat, np.zeros((8, 16, 3), np.uint8))]
+    labels = [f"label {number}" for number in range(9)]
+    scores = np.arange(9, 0, -1) / 10
+    figure = explanation.draw("p.png", picture, labels, scores, [explanation.Asked(7, panels)])
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert texts[::2] == ["label 0", "label 1", "label 2", "label 3", "label 7"]
+    assert texts[1::2] == ["0.900", "0.800", "0.700", "0.600", "0.200"]
+    assert style.pixels(figure).ndim == 3
+
+
+def test_long_names_are_cut() -> None:
+    assert explanation.short("folder/" * 9 + "hand.png") == "…older/folder/folder/hand.png"[-30:]
+    assert explanation.short("a\udce9\n") == "a\\udce9?"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from trainer.explain import _network
 
@@ -38,7 +39,7 @@ def maps(model: keras.Model, images: np.ndarray, names: Sequence[str]) -> dict[s
 
     def note(heard: _network.Heard) -> None:
         if heard.name in names:
-            found[heard.name] = np.asarray(keras.ops.convert_to_numpy(heard.given), np.float32)
+            found[heard.name] = tf.cast(heard.given, tf.float32).numpy()
 
     _network.logits(model, images, note)
     return {name: found[name] for name in names}

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from trainer.explain import _network
 
@@ -34,7 +35,7 @@ def first(model: keras.Model) -> Filters:
     _network.last(found)
     name, layer = next((name, each.layer) for name, each in found.items() if each.convolves)
     weight = next(weight for weight in layer.weights if len(weight.shape) == 4)
-    kernels = keras.ops.convert_to_numpy(weight.value).astype(np.float32)
+    kernels = tf.cast(weight.value, tf.float32).numpy()
     seen_3c = _seen(model, name)
     if kernels.shape[2] != seen_3c.shape[1]:  # in groups
         seen_3c = np.full((3, kernels.shape[2]), 1 / kernels.shape[2])
@@ -57,7 +58,7 @@ def _seen(model: keras.Model, name: str) -> np.ndarray:
 
     def note(heard: _network.Heard) -> None:
         if heard.name == name:
-            taken.append(np.asarray(keras.ops.convert_to_numpy(heard.taken), np.float32))
+            taken.append(tf.cast(heard.taken, tf.float32).numpy())
 
     _network.logits(model, probes, note)
     middle = taken[0][:, taken[0].shape[1] // 2, taken[0].shape[2] // 2]

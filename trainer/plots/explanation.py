@@ -15,7 +15,7 @@ from trainer.plots.style import GREY, INK, ORANGE
 PANEL = 2.5  # inches; the longer side of a picture
 BARS = 5  # labels at most
 HEAT = "inferno"
-LETTERS = 34  # of a name, in the width of a panel
+LETTERS = 30  # of a name, in the width of a panel
 
 
 class Panel(NamedTuple):

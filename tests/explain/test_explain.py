@@ -1,0 +1,212 @@
+"""`trainer explain`: which files it writes, and what it says to who got something wrong."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from typer.testing import CliRunner
+
+from tests.conftest import SMALL, Outcome, draw_pictures
+from trainer.cli import app
+from trainer.commands import _events
+
+Trainer = Callable[..., Outcome]
+
+# Several labels, logits, grey pictures, half precision, a backbone.
+HARD = """\
+name: hard
+data:
+  source: {kind: csv, path: labels.csv, folder: pictures, label: tags, separator: "|"}
+  image_size: [32, 32]
+  channels: 1
+  batch_size: 6
+model:
+  kind: backbone
+  network: {MobileNetV3Small: {alpha: 0.35, minimalistic: true}}
+  weights: none
+  head: [GlobalAveragePooling2D, Dense: {units: $classes}]
+training:
+  epochs: 1
+  precision: mixed_bfloat16
+  loss: {BinaryCrossentropy: {from_logits: true}}
+  optimizer: {Adam: {learning_rate: 0.01}}
+  metrics: [BinaryAccuracy]
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with pictures and the runs of two small networks: `small`, and `hard`."""
+    before, folder = Path.cwd(), tmp_path_factory.mktemp("explain")
+    os.chdir(folder)
+    try:
+        draw_pictures(folder / "pictures", {"blue": 8, "green": 8, "red": 8})
+        Path("small.yaml").write_text(SMALL)
+        rows = [
+            f"{c}/{n:02d}.png,{c}{'|dark' * (n % 2)}" for c in ("blue", "red") for n in range(8)
+        ]
+        Path("labels.csv").write_text("\n".join(["path,tags", *rows, ""]))
+        Path("hard.yaml").write_text(HARD)
+        for name in ("small", "hard"):
+            result = CliRunner().invoke(app, ["fit", f"{name}.yaml", "--set", "training.epochs=1"])
+            assert result.exit_code == 0, result.stderr
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def place(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(trained)
+    return trained
+
+
+def tree(folder: Path) -> list[str]:
+    return sorted(str(each.relative_to(folder)) for each in folder.rglob("*.png"))
+
+
+def test_everything_is_drawn(place: Path, trainer: Trainer) -> None:
+    run = Path("runs/small") / Path("runs/small/latest").readlink()
+    done = trainer("explain", run, "pictures/blue/00.png", "pictures/red")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[-2:] == [
+        f"written  {run}/explain",
+        f"watch    tensorboard --logdir {run}/tensorboard/explain",
+    ]
+    found = tree(run / "explain")
+    stems = ["00", "00-2", *(f"{number:02d}" for number in range(1, 8))]
+    tops = [f"{stem}.png" for stem in stems]
+    assert [each for each in found if "/" not in each] == sorted(
+        [*tops, "filters.png", "highlights_conv2d.png"]
+    )
+    inside = [each.removeprefix("00/") for each in found if each.startswith("00/")]
+    [gradcam, plus, features, occlusion] = (
+        sorted(inside, key=lambda each: each.replace("+", ""))[:2] + inside[-2:]
+    )
+    label = occlusion.removeprefix("occlusion_")
+    assert {gradcam, plus} == {f"gradcam_{label}", f"gradcam++_{label}"}
+    assert features == "features_conv2d.png" and label.removesuffix(".png") in (
+        "blue",
+        "green",
+        "red",
+    )
+    # 16 × 20 pixels, larger by a whole factor
+    assert cv2.imread(str(run / "explain" / "00" / gradcam)).shape == (192, 240, 3)
+    events = EventAccumulator(str(run / "tensorboard" / "explain"))
+    events.Reload()
+    assert set(events.Tags()["images"]) == {
+        *(f"pictures/{stem}" for stem in stems),
+        "network/filters",
+        "network/highlights_conv2d",
+    }
+    [image] = events.Images("pictures/00-2")
+    assert image.encoded_image_string == (run / "explain" / "00-2.png").read_bytes()
+    sheet = cv2.imread(str(run / "explain" / "00-2.png"))
+    assert sheet.shape[:2] == (image.height, image.width)
+
+
+def test_what_is_asked_for(place: Path, trainer: Trainer) -> None:
+    done = trainer(
+        "explain", "small.yaml", "pictures/red/03.png", "--out", "asked", "--method", "occlusion, gradcam",
+        "--class", "red", "--class", "blue", "--layer", "rescaling", "--layer", "conv2d",
+    )  # fmt: skip
+    assert (done.code, done.err) == (0, "")
+    assert tree(Path("asked")) == [
+        "03.png",
+        *(f"03/gradcam_{layer}_{name}.png" for layer in ("conv2d", "rescaling") for name in ("blue", "red")),
+        "03/occlusion_blue.png",
+        "03/occlusion_red.png",
+    ]  # fmt: skip
+    assert len(list(Path("asked/tensorboard").iterdir())) == 1
+
+
+def test_several_labels_of_grey_pictures_by_a_backbone_in_half_precision(
+    place: Path, trainer: Trainer
+) -> None:
+    done = trainer(
+        "explain", "hard.yaml", "pictures/blue/00.png", "--out", "hard", "--class", "dark"
+    )
+    assert (done.code, done.err) == (0, "")
+    assert {f"00/{method}_dark.png" for method in ("gradcam", "gradcam++", "occlusion")} <= set(
+        tree(Path("hard"))
+    )
+    assert {"filters.png", "highlights_conv.png", "00/features_conv.png"} <= set(tree(Path("hard")))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["p", "--method", "gradcma"], "--method: there is no 'gradcma'\n  did you mean 'gradcam'?"),
+        (["p", "--method", ","], "--method: no method is named\n  expected one of: features, filters, gradcam, gradcam++, highlights, occlusion"),
+        (["pictures", "--layer", "conv2"], "--layer: the network has no layer 'conv2'\n  did you mean 'conv2d'?"),
+        (["pictures", "--layer", "dense"], "--layer: dense gives [3] for a picture, which is no map [h, w, channels] of it\n  the last layer with a map is conv2d"),
+        (["pictures", "--class", "rot"], "--class: the run knows no class 'rot'\n  did you mean 'red'?"),
+        (["gone.png"], "gone.png: no such file or folder"),
+        (["clip.mp4"], "clip.mp4: moves, but expected here are pictures\n  trainer predict MODEL PATH --sort-into FOLDER makes pictures of its frames"),
+        ([], "PATH: no pictures given\n  as in trainer explain small.yaml hand.jpg"),
+    ],
+)  # fmt: skip
+def test_mistakes(arguments: list[str], message: str, place: Path, trainer: Trainer) -> None:
+    Path("clip.mp4").touch()
+    done = trainer("explain", "small.yaml", *arguments)
+    assert (done.code, done.err) == (2, f"error: {message}\n")
+
+
+def test_an_exported_file_shows_no_layers(place: Path, trainer: Trainer) -> None:
+    Path("model.onnx").touch()
+    done = trainer("explain", "model.onnx", "pictures")
+    assert (done.code, done.err) == (
+        2,
+        "error: model.onnx: is an exported file, which does not let its layers be seen\n"
+        "  give the folder of the run\n",
+    )
+
+
+def test_unreadable_pictures_are_named_and_counted(place: Path, trainer: Trainer) -> None:
+    Path("bad.jpg").write_bytes(b"nothing")
+    arguments = ("pictures/red/00.png", "--out", "bad", "--method", "gradcam,highlights")
+    done = trainer("explain", "small.yaml", "bad.jpg", *arguments)
+    assert done.code == 1
+    assert done.err == (
+        "warning: bad.jpg is left out: no picture of a known format\n"
+        "error: 1 of 2 pictures could not be read\n"
+    )
+    assert "00.png" in tree(Path("bad"))
+    done = trainer("explain", "small.yaml", "bad.jpg", "--out", "none")
+    assert done.code == 1 and tree(Path("none")) == ["filters.png"]
+
+
+def test_networks_without_convolution_are_explained_by_occlusion(
+    place: Path, trainer: Trainer
+) -> None:
+    text = SMALL.replace("name: small", "name: flat").replace("epochs: 2", "epochs: 1")
+    line = "    - Conv2D: {filters: 4, kernel_size: 3, activation: relu}\n"
+    assert line in text
+    Path("flat.yaml").write_text(text.replace(line, ""))
+    assert trainer("fit", "flat.yaml").code == 0
+    done = trainer("explain", "flat.yaml", "pictures/red/00.png")
+    assert (done.code, done.err) == (
+        2,
+        "error: model: the network has no convolution, so there are no maps of the picture in it\n"
+        "  --method occlusion explains every network\n",
+    )
+    done = trainer(
+        "explain", "flat.yaml", "pictures/red/00.png", "--method", "occlusion", "--out", "o"
+    )
+    assert (done.code, done.err) == (0, "") and len(tree(Path("o"))) == 2
+
+
+def test_pictures_of_a_run_of_tensorboard(tmp_path: Path) -> None:
+    pixels = np.arange(2 * 5 * 3, dtype=np.uint8).reshape(2, 5, 3)
+    with _events.images(tmp_path / "events") as add:
+        add("a/b", _events.png(pixels))
+    events = EventAccumulator(str(tmp_path / "events"))
+    events.Reload()
+    [image] = events.Images("a/b")
+    assert (image.height, image.width) == (2, 5)
+    decoded = cv2.imdecode(np.frombuffer(image.encoded_image_string, np.uint8), cv2.IMREAD_COLOR)
+    np.testing.assert_array_equal(decoded[..., ::-1], pixels)

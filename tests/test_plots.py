@@ -101,5 +101,5 @@ def test_an_explanation_shows_the_label_that_was_asked_for() -> None:
 
 
 def test_long_names_are_cut() -> None:
-    assert explanation.short("folder/" * 9 + "hand.png") == "…older/folder/folder/hand.png"[-30:]
+    assert explanation.short("folder/" * 9 + "hand.png") == "…folder/folder/folder/hand.png"
     assert explanation.short("a\udce9\n") == "a\\udce9?"

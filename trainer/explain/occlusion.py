@@ -13,8 +13,7 @@ import tensorflow as tf
 from trainer.explain import _network
 
 BATCH = 32  # covered pictures
-SIDE = 6  # the cover's side is a sixth of the picture's longer one
-PLACES = 12  # along the longer side at most: the cover moves by about half its side
+SIDE = 6  # the cover's side is a sixth of the picture's longer one: 121 places in a square
 
 
 class Place(NamedTuple):
@@ -65,7 +64,7 @@ def places(height: int, width: int) -> list[Place]:
 
     def starts(length: int) -> list[int]:
         room = max(0, length - side)
-        steps = min(PLACES - 1, -(-2 * room // side))
+        steps = -(-2 * room // side)  # of half its side, or a little less
         return sorted({round(at) for at in np.linspace(0, room, steps + 1)})
 
     return [

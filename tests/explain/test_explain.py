@@ -1,7 +1,6 @@
 """`trainer explain`: which files it writes, and what it says to who got something wrong."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -13,6 +12,7 @@ from typer.testing import CliRunner
 from tests.conftest import SMALL, Outcome, draw_pictures
 from trainer.cli import app
 from trainer.commands import _events
+from trainer.commands.explain import Files
 
 Trainer = Callable[..., Outcome]
 
@@ -43,38 +43,32 @@ training:
   precision: mixed_bfloat16
   loss: {BinaryCrossentropy: {from_logits: true}}
   optimizer: {Adam: {learning_rate: 0.01}}
+  metrics: [BinaryAccuracy]
 """
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with pictures and the runs of two small networks: `small`, and `hard`."""
-    before, folder = Path.cwd(), tmp_path_factory.mktemp("explain")
-    os.chdir(folder)
-    try:
-        draw_pictures(folder / "pictures", {"blue": 8, "green": 8, "red": 8})
-        for name in ("red/00", "red/01"):
-            (folder / "few" / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / "few" / f"{name}.png").write_bytes(
-                (folder / "pictures" / f"{name}.png").read_bytes()
-            )
-        Path("small.yaml").write_text(NAMED)
-        rows = [
-            f"{c}/{n:02d}.png,{c}{'|dark' * (n % 2)}" for c in ("blue", "red") for n in range(8)
-        ]
-        Path("labels.csv").write_text("\n".join(["path,tags", *rows, ""]))
-        Path("hard.yaml").write_text(HARD)
-        for name in ("small", "hard"):
+    folder = tmp_path_factory.mktemp("explain")
+    draw_pictures(folder / "pictures", {"blue": 8, "green": 8, "red": 8})
+    draw_pictures(folder / "few", {"red": 2})
+    rows = [f"{c}/{n:02d}.png,{c}{'|dark' * (n % 2)}" for c in ("blue", "red") for n in range(8)]
+    (folder / "labels.csv").write_text("\n".join(["path,tags", *rows, ""]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("XDG_CACHE_HOME", str(folder / ".cache"))
+        for name, text in (("small", NAMED), ("hard", HARD)):
+            Path(f"{name}.yaml").write_text(text)
             result = CliRunner().invoke(app, ["fit", f"{name}.yaml"])
             assert result.exit_code == 0, result.stderr
-    finally:
-        os.chdir(before)
     return folder
 
 
 @pytest.fixture
 def place(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(trained)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(trained / ".cache"))
     return trained
 
 
@@ -117,6 +111,14 @@ def test_everything_is_drawn(place: Path, trainer: Trainer) -> None:
     assert sheet.shape[:2] == (image.height, image.width)
 
 
+def test_no_two_pictures_have_one_file(tmp_path: Path) -> None:
+    into = Files(tmp_path, lambda tag, png: None, ["filters"])
+    names = ["a/1.jpg", "b/1.JPG", "1-2.png", "Filters.jpg", "filters.jpg", "https://x.org/1.jpg?a"]
+    assert [into.stem(name) for name in names] == [
+        *("1", "1-2", "1-2-2", "Filters-2", "filters-3", "1.jpg_a"),
+    ]  # fmt: skip
+
+
 def test_what_is_asked_for(place: Path, trainer: Trainer) -> None:
     done = trainer(
         "explain", "small.yaml", "pictures/red/03.png", "--out", "asked", "--method", "occlusion, gradcam",
@@ -153,6 +155,8 @@ def test_several_labels_of_grey_pictures_in_half_precision(place: Path, trainer:
         (["pictures", "--class", "ret"], "--class: the run knows no class 'ret'\n  did you mean 'red'?"),
         (["gone.png"], "gone.png: no such file or folder"),
         (["clip.mp4"], "clip.mp4: moves, but expected here are pictures\n  trainer predict MODEL PATH --sort-into FOLDER makes pictures of its frames"),
+        (["camera:0", "gone.png"], "gone.png: no such file or folder"),
+        (["camera:0"], "camera:0: moves, but expected here are pictures\n  trainer predict MODEL PATH --sort-into FOLDER makes pictures of its frames"),
         ([], "PATH: no pictures given\n  as in trainer explain small.yaml hand.jpg"),
     ],
 )  # fmt: skip

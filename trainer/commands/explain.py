@@ -1,8 +1,7 @@
 """`trainer explain`: what a network looks at, in the pictures it is shown and in itself."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,6 +28,7 @@ MOST = 256  # pictures that highlights are looked for in: they stay in memory
 SHOWN = 32  # pictures whose sheets TensorBoard gets: an event file is read as a whole
 CHANNELS, PARTS = 16, 6  # of a sheet of highlights
 MAPS, FILTERS = 32, 64  # of a sheet of feature maps and of filters
+FILTERS_FILE = "filters"
 LARGE = 256  # pixels: smaller pictures grow by a whole factor under their heat
 
 
@@ -47,16 +47,19 @@ class Job(NamedTuple):
 class Files:
     """PNG files in a folder, some of them in TensorBoard as well."""
 
-    def __init__(self, folder: Path, add: Callable[[str, bytes], None]) -> None:
+    def __init__(
+        self, folder: Path, add: Callable[[str, bytes], None], reserved: Iterable[str]
+    ) -> None:
         self._folder, self._add = folder, add
-        self._last: Counter[str] = Counter()
+        self._taken = {name.casefold() for name in reserved}
 
     def stem(self, name: str) -> str:
         """For the files of the picture of that name, each another one: `hand`, `hand-2`."""
-        stem = safe(Path(name).stem if "://" not in name else name.rpartition("/")[2])
-        self._last[stem.casefold()] += 1
-        number = self._last[stem.casefold()]
-        return stem if number == 1 else f"{stem}-{number}"
+        plain = safe(Path(name).stem if "://" not in name else name.rpartition("/")[2])
+        stems = (plain if number == 1 else f"{plain}-{number}" for number in count(1))
+        stem = next(each for each in stems if each.casefold() not in self._taken)
+        self._taken.add(stem.casefold())
+        return stem
 
     def write(self, name: str, pixels: np.ndarray, tag: str = "") -> None:
         """uint8 RGB [H, W, 3] as `<name>.png`, and under the tag if one is given."""
@@ -90,14 +93,15 @@ def run(
     if not isinstance(found, runs.Run):
         problem = "is an exported file, which does not let its layers be seen"
         raise UserError(str(found), problem, "give the folder of the run")
-    names = inputs.listed(targets, limited=False)
+    names = inputs.listed(targets, limited=True)  # live ones are refused in a moment
     _demand_still(names)
     folder = out or found.explanations
     files.demand_folder(folder, "--out" if out else str(found.folder))
     job = _job(found, chosen, layers, classes)
     events = out / "tensorboard" if out else found.explanation_events
     with _events.images(events) as add:
-        left_out = _explain(job, names, Files(folder, add))
+        reserved = (FILTERS_FILE, events.name, *map(_highlights_file, job.shown))
+        left_out = _explain(job, names, Files(folder, add, reserved))
     terminal.say(f"written  {folder}")
     terminal.say(f"watch    tensorboard --logdir {events}")
     if left_out:
@@ -285,13 +289,17 @@ def _network(job: Job, pictures: Sequence[inputs.Ready], into: Files) -> None:
         sheet = tiles.draw(
             f"first layer: {found.layer}", note, shown, list(map(str, range(len(shown)))), columns=8
         )
-        into.write("filters", _pixels(sheet), "network/filters")
+        into.write(FILTERS_FILE, _pixels(sheet), f"network/{FILTERS_FILE}")
     if "highlights" in job.methods and pictures:
         for layer in job.shown:
             drawn = _highlight_sheet(job, layer, pictures)
             if drawn:
-                name = safe(f"highlights_{layer}")
+                name = _highlights_file(layer)
                 into.write(name, _pixels(drawn), f"network/{name}")
+
+
+def _highlights_file(layer: str) -> str:
+    return safe(f"highlights_{layer}")
 
 
 def _highlight_sheet(job: Job, layer: str, pictures: Sequence[inputs.Ready]) -> "Figure | None":

@@ -22,7 +22,7 @@ def layers(model: keras.Model, names: Sequence[str] = ()) -> tuple[str, ...]:
     """
     found = _network.maps(model)
     if names:
-        return tuple(_network.find(model, found, name) for name in names)
+        return tuple(dict.fromkeys(_network.find(model, found, name) for name in names))
     _network.last(found)
     every = [name for name, each in found.items() if each.convolves]
     spread = np.linspace(0, len(every) - 1, min(LAYERS, len(every))).round().astype(int)

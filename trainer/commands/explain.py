@@ -18,7 +18,6 @@ from trainer.errors import Failed, UserError, suggestion
 
 if TYPE_CHECKING:
     import keras
-    from matplotlib.figure import Figure
 
 METHODS = ("gradcam", "gradcam++", "occlusion", "features", "filters", "highlights")
 TITLES = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "occlusion": "Occlusion"}
@@ -231,7 +230,7 @@ def _heats(
 
 def _write(job: Job, picture: inputs.Ready, page: Page, into: Files, event: bool) -> None:
     from trainer.explain import overlay
-    from trainer.plots import explanation
+    from trainer.plots import explanation, style
     from trainer.plots.explanation import Asked, Panel
 
     stem = into.stem(picture.name)
@@ -244,15 +243,15 @@ def _write(job: Job, picture: inputs.Ready, page: Page, into: Files, event: bool
             into.write(f"{stem}/{safe(f'{file}_{job.about.labels[label]}')}", panel.overlay)
     if any(page.heats.values()):
         sheet = explanation.draw(picture.name, image, job.about.labels, page.scores_K, asked)
-        into.write(stem, _pixels(sheet), f"pictures/{stem}" * event)
+        into.write(stem, style.pixels(sheet), f"pictures/{stem}" * event)
     if "features" in job.methods:
-        for layer, sheet in _feature_sheets(job, picture):
-            into.write(f"{stem}/{safe(f'features_{layer}')}", _pixels(sheet))
+        for layer, drawn in _feature_sheets(job, picture):
+            into.write(f"{stem}/{safe(f'features_{layer}')}", drawn)
 
 
-def _feature_sheets(job: Job, picture: inputs.Ready) -> Iterator[tuple[str, "Figure"]]:
+def _feature_sheets(job: Job, picture: inputs.Ready) -> Iterator[tuple[str, np.ndarray]]:
     from trainer.explain import features
-    from trainer.plots import tiles
+    from trainer.plots import style, tiles
     from trainer.plots.explanation import short
 
     found = features.maps(job.model, picture.image[None], job.shown)
@@ -262,23 +261,17 @@ def _feature_sheets(job: Job, picture: inputs.Ready) -> Iterator[tuple[str, "Fig
         chosen = features.strongest(maps_hwC, MAPS)
         most = maps_hwC.max(axis=(0, 1))
         note = f"{len(chosen)} of {channels} channels, {height} × {width}, and what is brightest"
-        yield (
-            layer,
-            tiles.draw(
-                f"{layer} on {short(picture.name)}",
-                note,
-                [maps_hwC[..., each] / (most[each] or 1) for each in chosen],
-                [f"{each}: {most[each]:.3g}" for each in chosen],
-                columns=8,
-            ),
-        )
+        title = f"{layer} on {short(picture.name)}"
+        shown = [maps_hwC[..., each] / (most[each] or 1) for each in chosen]
+        captions = [f"{each}: {most[each]:.3g}" for each in chosen]
+        yield layer, style.pixels(tiles.draw(title, note, shown, captions, columns=8))
 
 
 # --- what needs no picture, or all of them ------------------------------------------------------
 
 
 def _network(job: Job, pictures: Sequence[inputs.Ready], into: Files) -> None:
-    from trainer.plots import tiles
+    from trainer.plots import style, tiles
 
     if "filters" in job.methods:
         from trainer.explain import filters
@@ -289,23 +282,23 @@ def _network(job: Job, pictures: Sequence[inputs.Ready], into: Files) -> None:
         sheet = tiles.draw(
             f"first layer: {found.layer}", note, shown, list(map(str, range(len(shown)))), columns=8
         )
-        into.write(FILTERS_FILE, _pixels(sheet), f"network/{FILTERS_FILE}")
+        into.write(FILTERS_FILE, style.pixels(sheet), f"network/{FILTERS_FILE}")
     if "highlights" in job.methods and pictures:
         for layer in job.shown:
             drawn = _highlight_sheet(job, layer, pictures)
             if drawn:
                 name = _highlights_file(layer)
-                into.write(name, _pixels(drawn), f"network/{name}")
+                into.write(name, drawn, f"network/{name}")
 
 
 def _highlights_file(layer: str) -> str:
     return safe(f"highlights_{layer}")
 
 
-def _highlight_sheet(job: Job, layer: str, pictures: Sequence[inputs.Ready]) -> "Figure | None":
+def _highlight_sheet(job: Job, layer: str, pictures: Sequence[inputs.Ready]) -> np.ndarray | None:
     """None for a layer that answers to none of the pictures."""
     from trainer.explain import highlights
-    from trainer.plots import tiles
+    from trainer.plots import style, tiles
 
     images = np.stack([each.image for each in pictures])
     found = highlights.regions(job.model, images, layer, CHANNELS, PARTS)
@@ -321,7 +314,7 @@ def _highlight_sheet(job: Job, layer: str, pictures: Sequence[inputs.Ready]) -> 
         captions += [f"channel {each.channel}: {first}", *others, *[""] * missing]
     title = f"what {layer} answers to"
     note = f"{len(found)} channels; parts of {height} × {width} pixels of {len(images)} pictures"
-    return tiles.draw(title, note, parts, captions, 2 * PARTS, group=PARTS)
+    return style.pixels(tiles.draw(title, note, parts, captions, 2 * PARTS, group=PARTS))
 
 
 def _grown(image: np.ndarray) -> np.ndarray:
@@ -329,9 +322,3 @@ def _grown(image: np.ndarray) -> np.ndarray:
     size = factor * image.shape[1], factor * image.shape[0]
     grown = cv2.resize(image, size, interpolation=cv2.INTER_NEAREST)
     return grown.reshape(*grown.shape[:2], image.shape[2])  # OpenCV drops a single channel
-
-
-def _pixels(figure: "Figure") -> np.ndarray:
-    from trainer.plots import style
-
-    return style.pixels(figure)

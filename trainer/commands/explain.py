@@ -286,7 +286,7 @@ def _network(job: Job, pictures: Sequence[inputs.Ready], into: Files) -> None:
     if "highlights" in job.methods and pictures:
         for layer in job.shown:
             drawn = _highlight_sheet(job, layer, pictures)
-            if drawn:
+            if drawn is not None:
                 name = _highlights_file(layer)
                 into.write(name, drawn, f"network/{name}")
 

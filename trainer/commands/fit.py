@@ -187,7 +187,7 @@ def _keeper(
         best,
         config.training.checkpoint,
         job.callbacks,
-        job.objective.metrics,
+        job.objective.running,
         start.state._replace(
             epochs=config.training.all_epochs(),
             callbacks_as=_resume.written(config),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from trainer.errors import UserError
@@ -35,6 +36,17 @@ class Batches(NamedTuple):
     size: int  # of each
 
 
+class Eyes(NamedTuple):
+    """Who sees what no callback does: pictures and scores, in the order of the examples."""
+
+    # The first batch of an epoch, or of what is left of it: images uint8 [N, H, W, C], labels
+    # [N, K] of the first replica.
+    began: Callable[[np.ndarray, np.ndarray], None]
+    # Of a whole validation: probabilities float32 [N, K], weights [N]; 0 marks what fills batches
+    # or could not be read. The averaged weights are in place.
+    validated: Callable[[np.ndarray, np.ndarray], None]
+
+
 def opened(training: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Batches:
     """The stream of a dataset of global batches."""
     distributed = strategy.experimental_distribute_dataset(training)
@@ -51,6 +63,7 @@ def train(
     epochs: int,
     steps: int,
     callbacks: Iterable[keras.callbacks.Callback] = (),
+    eyes: Eyes | None = None,
     first_epoch: int = 0,
     first_step: int = 0,
 ) -> dict[str, list[float]]:
@@ -62,8 +75,9 @@ def train(
             it starts with the batch of `first_step`. Or such a dataset, opened before.
         validation: finite, of the same form.
         callbacks: Keras's own or the user's. Epoch logs hold the metrics, `val_` ones too,
-            `learning_rate` and TIMING. From validation to the end of the epoch the network holds
+            `learning_rate`, `gradient_norm` and TIMING. From validation to the end of the epoch the network holds
             the averaged weights, if there are any, so that what is kept is what was validated.
+        eyes: are told before the callbacks of the epoch's end.
         first_epoch, first_step: where a training goes on that was stopped; the metrics then hold
             the sums of the steps before once `on_epoch_begin` has been called.
     """
@@ -82,13 +96,12 @@ def train(
         _reset(objective)
         listeners.on_epoch_begin(epoch)
         _take_out(objective)
-        logs = _epoch(step, batches, range(first_step, steps), objective, listeners)
+        logs = _epoch(step, batches, range(first_step, steps), objective, listeners, eyes)
         first_step = 0
         if objective.average:
             objective.average.put_in()
-        logs |= {
-            f"val_{k}": v for k, v in _validate(test, validation, objective, listeners).items()
-        }
+        validated = _validate(test, validation, objective, listeners, eyes)
+        logs |= {f"val_{name}": value for name, value in validated.items()}
         rate = keras.ops.convert_to_numpy(objective.optimizer.learning_rate)
         logs["learning_rate"] = float(rate)
         listeners.on_epoch_end(epoch, logs)
@@ -110,6 +123,7 @@ def _epoch(
     numbers: range,
     objective: Objective,
     listeners: keras.callbacks.CallbackList,
+    eyes: Eyes | None,
 ) -> Logs:
     """The steps of these numbers. The clock starts after the first one, which may be traced."""
     start, waited, timed = time.perf_counter(), 0.0, 0
@@ -120,6 +134,8 @@ def _epoch(
         asked = time.perf_counter()
         batch = next(batches.following)
         waited += time.perf_counter() - asked
+        if eyes and number == numbers.start:
+            eyes.began(*(_whole(part, parts=1) for part in batch[:2]))
         logs = step(batch)
         listeners.on_train_batch_end(number, logs)
         if listeners.model.stop_training:
@@ -130,6 +146,7 @@ def _epoch(
             timed += 1
     seconds = time.perf_counter() - start
     return _results(objective) | {
+        objective.gradient_norm.name: objective.gradient_norm.result(),
         "images_per_second": timed * batches.size / seconds,
         "input_wait": waited / seconds,
         "step_ms": 1000 * (seconds - waited) / max(timed, 1),
@@ -137,22 +154,35 @@ def _epoch(
 
 
 def _validate(
-    test: Callable[[Any], None],
+    test: Callable[[Any], Any],
     batches: Any,
     objective: Objective,
     listeners: keras.callbacks.CallbackList,
+    eyes: Eyes | None,
 ) -> Logs:
     _reset(objective)
+    seen = []
     listeners.on_test_begin()
     for number, batch in enumerate(batches):
         listeners.on_test_batch_begin(number)
-        test(batch)
+        found = test(batch)
+        if eyes:
+            seen.append((_whole(found), _whole(batch[2])))
         listeners.on_test_batch_end(number)
     if keras.ops.convert_to_numpy(objective.metrics[0].count) == 0:
         raise UserError("data.source", "not one validation picture can be read")
     results = _results(objective)
     listeners.on_test_end(results)
+    if eyes:
+        eyes.validated(*(np.concatenate(parts) for parts in zip(*seen, strict=True)))
     return results
+
+
+def _whole(value: Any, parts: int | None = None) -> np.ndarray:
+    """What the replicas hold, one after the other, as the batch was before they shared it; or what
+    the first of them hold."""
+    held = getattr(value, "values", (value,))[:parts]
+    return np.concatenate([each.numpy() for each in held])
 
 
 def train_step(model: keras.Model, objective: Objective, strategy: tf.distribute.Strategy) -> Step:
@@ -200,7 +230,9 @@ def _updating(model: keras.Model, objective: Objective, strategy: tf.distribute.
         if objective.accumulator:
             gradients = objective.accumulator.mean(gradients, everyone)
         before = tf.identity(optimizer.iterations)
-        optimizer.apply(_summed(gradients), variables)
+        gradients = _summed(gradients)
+        _measure(objective, gradients)
+        optimizer.apply(gradients, variables)
         if objective.average:  # an overflow in float16 is no update
             objective.average.follow(optimizer.iterations > before)
 
@@ -242,6 +274,20 @@ def _summed(gradients: list[tf.Tensor | None]) -> list[tf.Tensor | None]:
     return [each if each is None else next(summed) for each in gradients]
 
 
+def _measure(objective: Objective, gradients: list[tf.Tensor | None]) -> None:
+    """Notes the norm of the whole gradient, before any clipping; that of a step that overflowed in
+    float16, which is no update, does not count."""
+    squares = [tf.reduce_sum(tf.square(each)) for each in gradients if each is not None]
+    scale = objective.optimizer.scale_loss(tf.constant(1.0))
+    norm = tf.sqrt(tf.reduce_sum(tf.stack(squares))) / scale
+    if isinstance(objective.optimizer, keras.optimizers.LossScaleOptimizer):
+        counts = tf.math.is_finite(norm)
+        norm, weight = tf.where(counts, norm, 0.0), tf.cast(counts, norm.dtype)
+        objective.gradient_norm.update_state(norm, sample_weight=weight)
+    else:
+        objective.gradient_norm.update_state(norm)
+
+
 def _gradients(loss: tf.Tensor, variables: list[keras.Variable]) -> list[tf.Tensor | None]:
     """Gradients whose parts are added in pairs, so that a run repeats to the bit.
 
@@ -267,14 +313,17 @@ def _on_device_of(variable: tf.Variable, gradient: tf.Tensor | None) -> tf.Tenso
 
 def _test_step(
     model: keras.Model, objective: Objective, strategy: tf.distribute.Strategy
-) -> Callable[[Any], None]:
-    def on_replica(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> None:
+) -> Callable[[Any], Any]:
+    """A batch of all replicas -> probabilities [N, K] of each, once the metrics have seen it."""
+
+    def on_replica(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         scores = tf.cast(model(tf.cast(images, tf.float32), training=False), tf.float32)
         penalty = tf.add_n(model.losses) if model.losses else tf.constant(0.0)
         _update(objective, objective.loss(labels, scores) + penalty, labels, scores, weights)
+        return objective.probabilities(scores)
 
-    def step(batch: Any) -> None:
-        strategy.run(on_replica, args=batch)
+    def step(batch: Any) -> Any:
+        return strategy.run(on_replica, args=batch)
 
     return _compiled(step, objective)
 
@@ -300,5 +349,5 @@ def _results(objective: Objective) -> Logs:
 
 
 def _reset(objective: Objective) -> None:
-    for metric in objective.metrics:
+    for metric in objective.running:
         metric.reset_state()

@@ -25,9 +25,15 @@ class Objective(NamedTuple):
     probabilities: Callable[[tf.Tensor], tf.Tensor]  # scores [N, K] -> what metrics see
     optimizer: keras.Optimizer
     metrics: tuple[keras.Metric, ...]  # the first one is the mean loss
+    gradient_norm: keras.metrics.Mean  # over the updates of an epoch
     accumulator: Accumulator | None = None  # nothing: every batch is an update
     average: Average | None = None  # nothing: the weights are what they are
     jit_compile: bool = False
+
+    @property
+    def running(self) -> tuple[keras.Metric, ...]:
+        """All that is summed up in the course of an epoch."""
+        return (*self.metrics, self.gradient_norm)
 
     @property
     def variables(self) -> tuple[Any, ...]:
@@ -62,10 +68,13 @@ def build(
                 for index, call in enumerate(spec.metrics)
             ),
         )
+        norm = keras.metrics.Mean(name="gradient_norm")
     stage = stage or spec.stages()[0]
     moving = _moving(spec, stage, model, values, strategy)
     jit = hardware.compiles(spec, model, strategy)
-    objective = Objective(loss, _probabilities(spec.loss), moving[0], metrics, *moving[1:], jit)
+    objective = Objective(
+        loss, _probabilities(spec.loss), moving[0], metrics, norm, *moving[1:], jit
+    )
     _demand_fit(spec, objective, model.output_shape[-1], strategy)
     return objective
 

@@ -1,0 +1,1 @@
+"""What TensorBoard shows: event files, and what stands in them."""

@@ -1,0 +1,73 @@
+"""The network for TensorBoard's Graphs dashboard: one node per layer, not one per operation."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+from tensorboard.compat.proto.attr_value_pb2 import AttrValue
+from tensorboard.compat.proto.graph_pb2 import GraphDef
+from tensorboard.compat.proto.node_def_pb2 import NodeDef
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+
+# Layers of one block are one node that opens: `conv2_block1_1_bn`, `block_3_expand`, `stage1_block2_add`.
+BLOCK = re.compile(r"(?P<block>\w*?block_?\d+[a-z]?)_(?P<layer>\w+)")
+SILENT = {"name", "trainable", "dtype", "batch_shape", "data_format", "registered_name"}
+
+
+def of(model: keras.Model) -> GraphDef:
+    """The layers of a functional network, networks inside it included, with their arguments, their
+    numbers of parameters, and the shapes of what passes between them."""
+    return GraphDef(node=_nodes(model, "", {}))
+
+
+def _nodes(model: Any, scope: str, given: Mapping[str, str]) -> Iterator[NodeDef]:
+    """
+    Args:
+        scope: begins the names of all nodes.
+        given: name of an input layer -> node that feeds it from outside.
+    """
+    network = getattr(model, "_functional", model)  # that of a Sequential
+    ends: dict[str, str] = {}  # operation -> the node that gives what it gives
+    for operation in network.operations:
+        calls = [call for call in operation._inbound_nodes if call in network._nodes]
+        sources = dict.fromkeys(
+            ends[tensor._keras_history.operation.name]
+            for call in calls
+            for tensor in call.input_tensors
+        )
+        name = scope + BLOCK.sub(r"\g<block>/\g<layer>", operation.name)
+        if operation.name in given:
+            ends[operation.name] = given[operation.name]
+        elif hasattr(getattr(operation, "_functional", operation), "_nodes"):
+            inner = getattr(operation, "_functional", operation)
+            outside = dict(zip((each.name for each in inner._input_layers), sources, strict=False))
+            nodes = list(_nodes(operation, f"{name}/", outside))
+            yield from nodes
+            ends[operation.name] = nodes[-1].name
+        else:
+            ends[operation.name] = name
+            yield _node(operation, name, list(sources))
+
+
+def _node(operation: Any, name: str, sources: list[str]) -> NodeDef:
+    node = NodeDef(name=name, op=type(operation).__name__, input=sources)
+    for tensor in keras.tree.flatten(operation.output):
+        sizes = [TensorShapeProto.Dim(size=-1 if size is None else size) for size in tensor.shape]
+        node.attr["_output_shapes"].list.shape.append(TensorShapeProto(dim=sizes))
+    if isinstance(operation, keras.Layer):
+        said = {key: _said(value) for key, value in operation.get_config().items()}
+        said["parameters"] = f"{operation.count_params():,}" if operation.weights else ""
+        for key, value in said.items():
+            if value and key not in SILENT:
+                node.attr[key].CopyFrom(AttrValue(s=value.encode()))
+    return node
+
+
+def _said(value: Any) -> str:
+    """Numbers, words and lists of them; initializers and their like are left out."""
+    if isinstance(value, bool | int | float | str):
+        return str(value)
+    if isinstance(value, list | tuple) and all(isinstance(each, int | float) for each in value):
+        return " × ".join(map(str, value))
+    return ""

@@ -122,6 +122,11 @@ class Run(NamedTuple):
         return self.tensorboard / "explain"
 
     @property
+    def hparams(self) -> Path:
+        """The event file with the row of the run among others."""
+        return self.tensorboard / "hparams"
+
+    @property
     def export(self) -> Path:
         """What leaves the project."""
         return self.folder / "export"

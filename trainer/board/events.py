@@ -6,6 +6,7 @@ TensorBoard's own messages and writer: no TensorFlow, and nothing of it runs.
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ from tensorboard.util import tensor_util
 
 from trainer import files
 
-Value = Summary.Value
+Value: TypeAlias = Summary.Value
 
 BINS = 30  # of a histogram, as TensorBoard's own
 THRESHOLDS = 101  # of a curve: whole percents
@@ -75,7 +76,7 @@ def write_alone(folder: Path, values: Iterable[Value]) -> None:
 
 def scalar(tag: str, value: float) -> Value:
     """A point of a curve."""
-    return _tensor(tag, np.float32(value), scalars.create_summary_metadata("", ""))
+    return _tensor(tag, np.array(value, np.float32), scalars.create_summary_metadata("", ""))
 
 
 def text(tag: str, markdown: str) -> Value:
@@ -125,9 +126,8 @@ def pr_curve(tag: str, truth_N: np.ndarray, scores_N: np.ndarray) -> Value:
     precision_T = found_T / np.maximum(found_T + mistaken_T, 1)
     recall_T = found_T / max(len(right), 1)
     rows = np.stack([found_T, mistaken_T, spared_T, missed_T, precision_T, recall_T])
-    name, _, label = tag.rpartition("/")
-    metadata = pr_curves.create_summary_metadata(label, "", THRESHOLDS)
-    return _tensor(f"{name}/{label}/pr_curves", rows.astype(np.float32), metadata)
+    metadata = pr_curves.create_summary_metadata("", "", THRESHOLDS)
+    return _tensor(tag, rows.astype(np.float32), metadata)
 
 
 def _tensor(tag: str, content: np.ndarray, metadata: SummaryMetadata) -> Value:

@@ -10,7 +10,7 @@ from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.compat.proto.node_def_pb2 import NodeDef
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 
-# Layers of one block are one node that opens: `conv2_block1_1_bn`, `block_3_expand`, `stage1_block2_add`.
+# Layers of one block are one node that opens: `conv2_block1_1_bn`, `block_3_expand`.
 BLOCK = re.compile(r"(?P<block>\w*?block_?\d+[a-z]?)_(?P<layer>\w+)")
 SILENT = {"name", "trainable", "dtype", "batch_shape", "data_format", "registered_name"}
 

@@ -19,7 +19,7 @@ from trainer.training import checkpoint
 FREE = (
     *("training.epochs", "training.callbacks", "training.checkpoint", "training.profile"),
     *("data.cache", "data.workers", "data.worker_timeout", "data.quarantine", "data.source.path"),
-    *("runs", "export", "evaluation"),
+    *("runs", "export", "evaluation", "tensorboard"),
 )
 
 
@@ -32,7 +32,7 @@ class Start(NamedTuple):
 
 def demand_same(config: Config, this: runs.Run) -> None:
     """Raises UserErrors for what differs from the config of the run and is not FREE."""
-    old, new = (_essential(each.model_dump()) for each in (load(this.config), config))
+    old, new = (essential(each.model_dump()) for each in (load(this.config), config))
     another = "start a new run without --resume"
     changed = [
         UserError(where, f"differs from the run to resume, {this.folder}", another)
@@ -101,7 +101,7 @@ def alone(this: runs.Run) -> Iterator[None]:
 
 def recipe(config: Config) -> str:
     """A hash of all that the weights depend on; keys of later versions have their defaults."""
-    return _hash(_essential(config.model_dump(exclude_defaults=True)))
+    return _hash(essential(config.model_dump(exclude_defaults=True)))
 
 
 def written(config: Config) -> str:
@@ -138,13 +138,13 @@ def _with_floats(value: Any) -> Any:
     return float(value) if type(value) is int else value
 
 
-def _essential(section: dict[str, Any], where: str = "") -> dict[str, Any]:
-    """What is not FREE of a section; the last phase may be of any length."""
+def essential(section: dict[str, Any], where: str = "") -> dict[str, Any]:
+    """What is not FREE of a config or a section of it; the last phase may be of any length."""
     kept = {name: value for name, value in section.items() if f"{where}{name}" not in FREE}
     if where == "training." and kept.get("phases"):
         *before, last = kept["phases"]
         kept["phases"] = [*before, {name: last[name] for name in last if name != "epochs"}]
     return {
-        name: _essential(value, f"{where}{name}.") if isinstance(value, dict) else value
+        name: essential(value, f"{where}{name}.") if isinstance(value, dict) else value
         for name, value in kept.items()
     }

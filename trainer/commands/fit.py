@@ -11,13 +11,15 @@ import tensorflow as tf
 
 from trainer import files, terminal
 from trainer import run as runs
-from trainer.commands import _custom, _resume, evaluate
+from trainer.board.watch import Watch
+from trainer.commands import _board, _custom, _resume, evaluate
 from trainer.commands._assemble import Job, assemble
 from trainer.config import Config
 from trainer.data import feed, split_file
 from trainer.data.pipeline import Faults, reported
 from trainer.errors import Interrupted
 from trainer.training import checkpoint, display, freeze, hardware, interrupt, loop, objective
+from trainer.training.profile import Profile
 
 
 def run(
@@ -60,8 +62,12 @@ def run(
         if not over:
             state = _train(config, job, this, start, faults, watchers)
         _conclude(config, job, this, state, faults)
-        if evaluation:
-            _evaluate(job, this)
+        try:
+            if evaluation:
+                _evaluate(job, this)
+        finally:  # of a run that misses what is demanded of it, too
+            if config.tensorboard.enabled and config.tensorboard.hparams:
+                _board.compare(config, job, this, state)
     return this
 
 
@@ -115,10 +121,13 @@ def _train(
         )
         _describe(config, job, this, start.state, fed)
         keeper = _keeper(config, job, this, start, heed)
-        callbacks = stack.enter_context(_callbacks(config, job, this, keeper, fed))
+        board = None
+        if config.tensorboard.enabled:
+            board = stack.enter_context(_board.watch(config, job, this, start.state))
+        callbacks = stack.enter_context(_callbacks(config, job, this, keeper, fed, board))
         stack.enter_context(reported(faults))
         try:
-            _train_phases(config, job, keeper, fed, [*callbacks, *watchers, heed])
+            _train_phases(config, job, keeper, fed, [*callbacks, *watchers, heed], board)
         except interrupt.Stopped as end:
             kept = _resume.how_to_go_on(this, keeper.written)
             raise Interrupted(kept, 128 + end.number) from None
@@ -131,6 +140,8 @@ def _train(
             raise files.not_writable(this.tensorboard, full) from None
         except OSError as error:  # a callback's file, or the disk is full
             raise files.not_writable(Path(error.filename or this.folder), error) from None
+    if board:
+        _board.say(board)
     return keeper.state
 
 
@@ -140,6 +151,7 @@ def _train_phases(
     keeper: checkpoint.Checkpoints,
     fed: feed.Feed,
     callbacks: list[keras.callbacks.Callback],
+    board: Watch | None,
 ) -> None:
     """One after the other on one stream of batches, from the phase at hand on."""
     stages, aims = config.training.stages(), job.objective
@@ -165,6 +177,7 @@ def _train_phases(
             first_epoch=state.epoch,
             first_step=state.step,
             callbacks=callbacks,
+            eyes=loop.Eyes(board.began, board.validated) if board else None,
         )
         watched = job.model.stop_training and not keeper.state.stopped  # by one after the keeper
         if keeper.state.ended or watched:  # within an epoch: something is wrong
@@ -202,7 +215,12 @@ def _keeper(
 
 @contextmanager
 def _callbacks(
-    config: Config, job: Job, this: runs.Run, keeper: checkpoint.Checkpoints, fed: feed.Feed
+    config: Config,
+    job: Job,
+    this: runs.Run,
+    keeper: checkpoint.Checkpoints,
+    fed: feed.Feed,
+    board: Watch | None,
 ) -> Iterator[list[keras.callbacks.Callback]]:
     """In the order of their work: the user's own, what keeps, what shows."""
     training, names = config.training, objective.names(job.objective)
@@ -212,10 +230,12 @@ def _callbacks(
     write = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda *_: _write_logs(job, this, keeper.state)
     )
-    board = keras.callbacks.TensorBoard(this.tensorboard, profile_batch=training.profile or 0)
+    shows = [board] if board else []
+    if training.profile:
+        shows = [*shows, Profile(this.tensorboard / "train", *training.profile)]
     epochs = _resume.planned(config, keeper.state)
     with display.display(names, epochs, job.steps, config.data.batch_size, done) as shown:
-        yield [*job.callbacks, board, keeper, write, shown, advise]
+        yield [*job.callbacks, *shows, keeper, write, shown, advise]
 
 
 class _Advise(keras.callbacks.Callback):
@@ -277,7 +297,8 @@ def _describe(
     terminal.say(f"cache    {fed.stores.said}")
     terminal.say(f"workers  {fed.maker.reason}")
     terminal.say(f"network  {job.model.count_params():,} parameters")
-    terminal.say(f"watch    tensorboard --logdir {this.tensorboard}")
+    if config.tensorboard.enabled:
+        terminal.say(f"watch    trainer tensorboard {this.folder}")
     if config.training.profile:
         first, last = config.training.profile
         view = 'TensorBoard shows it with pip install "keras-image-trainer[profile]"'

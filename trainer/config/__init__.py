@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, Strict, field_validator
 
 from trainer.config.base import Placed
+from trainer.config.board import Board
 from trainer.config.data import Data
 from trainer.config.evaluation import Evaluation
 from trainer.config.export import Export, Onnx, SavedModel
@@ -21,6 +22,7 @@ class Config(Placed):
     data: Data
     model: Model
     training: Training
+    tensorboard: Board = Board()
     evaluation: Evaluation = Evaluation()
     export: Annotated[tuple[Export, ...], Strict(False)] = (
         SavedModel(kind="saved_model"),

@@ -75,8 +75,9 @@ def train(
             it starts with the batch of `first_step`. Or such a dataset, opened before.
         validation: finite, of the same form.
         callbacks: Keras's own or the user's. Epoch logs hold the metrics, `val_` ones too,
-            `learning_rate`, `gradient_norm` and TIMING. From validation to the end of the epoch the network holds
-            the averaged weights, if there are any, so that what is kept is what was validated.
+            `learning_rate`, `gradient_norm` and TIMING. From validation to the end of the epoch the
+            network holds the averaged weights, if there are any, so that what is kept is what was
+            validated.
         eyes: are told before the callbacks of the epoch's end.
         first_epoch, first_step: where a training goes on that was stopped; the metrics then hold
             the sums of the steps before once `on_epoch_begin` has been called.

@@ -3,22 +3,18 @@
 import csv
 import math
 import re
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.plugins.hparams import api_pb2
-from tensorboard.plugins.hparams import summary as session
-from tensorboard.plugins.hparams import summary_v2 as hparams
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.plugins.hparams import summary_v2 as columns
 
 from trainer import files
 from trainer import run as runs
+from trainer.board import hparams
+from trainer.board.events import Value, write_alone
 from trainer.commands import fit
 from trainer.commands._assemble import assemble
 from trainer.config import Config
@@ -52,7 +48,7 @@ def prepare(request: Mapping[str, Any]) -> str:
         files.write_text(place.base, dump(base))
         split_file.write(job.sides, place.split)
         files.write_csv(place.left_out, ("path", "reason"), list(job.left_out.items()))
-        _write_events(place.tensorboard, [_experiment(spec)])
+        write_alone(place.tensorboard, _table(spec))
     return mode if spec.mode == "auto" else spec.mode
 
 
@@ -69,8 +65,9 @@ def train(request: Mapping[str, Any]) -> dict[str, Any]:
     with located(config):
         this = fit.run(config, resume=begun, watchers=[report], evaluation=False)
     value, epoch = _best(this, spec.monitor, found.mode)
-    summaries = _session(number, trial.values, spec.monitor, value, epoch)
-    _write_events(this.tensorboard / "hparams", summaries)
+    shown = {path: _plain(each) for path, each in trial.values.items()}
+    metrics = {} if value is None else {spec.monitor: value}
+    write_alone(this.hparams, hparams.row(place.trial(number), shown, metrics))
     return {"value": value, "epoch": epoch, "pruned": report.pruned, "run": str(this.folder)}
 
 
@@ -173,45 +170,22 @@ def _best(this: runs.Run, monitor: str, mode: str) -> tuple[float | None, int | 
     return min(finite) if mode == "min" else max(finite, key=lambda each: (each[0], -each[1]))
 
 
-def _experiment(spec: Search) -> Summary:
+def _table(spec: Search) -> list[Value]:
     """What TensorBoard's HParams page shows of the search."""
-    metric = hparams.Metric(spec.monitor, display_name=f"best {spec.monitor}")
-    paths = [hparams.HParam(path, _domain(domain)) for path, domain in spec.space.items()]
-    return hparams.hparams_config_pb(paths, [metric])
+    paths = [columns.HParam(path, _domain(domain)) for path, domain in spec.space.items()]
+    return hparams.table(paths, spec.monitor, f"best {spec.monitor}")
 
 
-def _domain(domain: Domain) -> hparams.Domain | None:
+def _domain(domain: Domain) -> columns.Domain | None:
     """TensorBoard's form, by which its page filters; it knows no choices of several types."""
     if domain.float:
-        return hparams.RealInterval(float(domain.float.low), float(domain.float.high))
+        return columns.RealInterval(float(domain.float.low), float(domain.float.high))
     if domain.int:
-        return hparams.IntInterval(domain.int.low, domain.int.high)
+        return columns.IntInterval(domain.int.low, domain.int.high)
     choices = [_plain(each) for each in domain.choices().values()]
-    return hparams.Discrete(choices) if len({type(each) for each in choices}) == 1 else None
+    return columns.Discrete(choices) if len({type(each) for each in choices}) == 1 else None
 
 
 def _plain(value: Any) -> Any:
     """What TensorBoard can show."""
     return value if isinstance(value, bool | int | float | str) else line(value)
-
-
-def _session(
-    number: int, values: Mapping[str, Any], monitor: str, value: float | None, epoch: int | None
-) -> list[Summary]:
-    """A row of that page."""
-    shown = {path: _plain(each) for path, each in values.items()}
-    found = [hparams.hparams_pb(shown, trial_id=runs.SearchFolder.trial(number))]
-    if value is not None:
-        found.append(Summary(value=[Summary.Value(tag=monitor, simple_value=value)]))
-    status = api_pb2.STATUS_SUCCESS if value is not None else api_pb2.STATUS_FAILURE
-    return [*found, session.session_end_pb(status)]
-
-
-def _write_events(folder: Path, summaries: list[Summary]) -> None:
-    """An event file, alone in its folder."""
-    with files.replacing(folder) as partial:
-        writer = EventFileWriter(str(partial))
-        for summary in summaries:
-            plain = Summary.FromString(summary.SerializeToString())  # some are of TensorFlow's
-            writer.add_event(Event(wall_time=time.time(), step=0, summary=plain))
-        writer.close()

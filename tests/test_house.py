@@ -232,6 +232,7 @@ def test_options_live_in_the_config_not_on_the_command_line() -> None:
         "data fetch": ["--into"],
         "data inspect": ["--json", "--set"],
         "data preview": ["--out", "--set"],
+        "tensorboard": ["--port"],
         "serve": ["--batch", "--body", "--host", "--port", "--wait"],
         "benchmark export": ["--json", "--seconds", "--set"],
         "benchmark input": ["--seconds", "--set"],

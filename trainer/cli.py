@@ -230,6 +230,25 @@ def serve(
         verb.run(target, host, port, batch, wait, body)
 
 
+@app.command()
+def tensorboard(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]...", help="Runs, configs, or folders with runs. Default: all in runs/."
+        ),
+    ] = None,
+    port: Annotated[
+        int, typer.Option("--port", help="0 takes a free one.", min=0, max=65535)
+    ] = 6006,
+) -> None:
+    """Open TensorBoard on runs."""
+    with _reported():
+        from trainer.commands import tensorboard as verb
+
+        verb.run(targets or [], port)
+
+
 @data.command()
 def fetch(
     name: Annotated[

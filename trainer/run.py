@@ -324,6 +324,19 @@ def resumable(config: Config) -> Run | None:
     return found
 
 
+def boards(folder: Path) -> Iterator[Path]:
+    """The event folders of a run, or of all runs and searches below a folder, by name; those behind
+    links are not seen twice."""
+    for parent, children, _ in os.walk(folder):
+        children.sort()
+        this = Run(Path(parent))
+        if this.tensorboard.is_dir():
+            yield this.tensorboard
+            children.remove(this.tensorboard.name)
+        if this.config.is_file():
+            children.clear()
+
+
 def is_run(target: str) -> bool:
     """Whether the text names a run or a config rather than a picture."""
     return target.endswith((".yaml", ".yml")) or (Path(target) / "config.yaml").is_file()

@@ -172,7 +172,10 @@ def _answers(examples: Examples, scores_NK: np.ndarray) -> np.ndarray:
 
 def _labels(classes: Sequence[str], held_K: np.ndarray, scores_K: np.ndarray) -> str:
     """`rock 0.97`, of several labels all; `none`."""
-    return ", ".join(f"{classes[n]} {scores_K[n]:.2f}" for n in np.flatnonzero(held_K)) or "none"
+    return (
+        ", ".join(f"{classes[n]} {scores_K[n]:.2f}" for n in np.flatnonzero(held_K).tolist())
+        or "none"
+    )
 
 
 def _gradcam(job: Job, fixed: Sequence[tuple[int, np.ndarray]], seen: Seen) -> Iterator[Value]:
@@ -181,11 +184,13 @@ def _gradcam(job: Job, fixed: Sequence[tuple[int, np.ndarray]], seen: Seen) -> I
     if not fixed:
         return
     numbers, pictures = map(list, zip(*fixed, strict=True))
-    targets = job.sides.validation.targets(numbers).argmax(axis=1)
-    heat = gradcam.heat(job.model, np.stack(pictures), targets)
+    targets_N = job.sides.validation.targets(numbers).argmax(axis=1)
+    heat = gradcam.heat(job.model, np.stack(pictures), targets_N)
     scores = dict(zip(seen.numbers.tolist(), seen.scores, strict=True))
     cells = []
-    for number, pixels, target, hot in zip(numbers, pictures, targets, heat, strict=True):
+    for number, pixels, target, hot in zip(
+        numbers, pictures, targets_N.tolist(), heat, strict=True
+    ):
         share = f" {scores[number][target]:.2f}" if number in scores else ""
         cells.append(Cell([pixels, overlay.overlaid(pixels, hot)], [job.classes[target] + share]))
     yield image("gradcam", gallery.draw(cells, columns=min(len(cells), 8)))

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import cv2
 import numpy as np
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.plugins.histogram import metadata as histograms
@@ -30,17 +30,10 @@ THRESHOLDS = 101  # of a curve: whole percents
 
 
 class Events:
-    """An event file more in a folder.
+    """An event file more in a folder. Of what several files say of a step the last one counts."""
 
-    Args:
-        start: what earlier files have of this step and those after it no longer counts: a training
-            that was killed repeats them.
-    """
-
-    def __init__(self, folder: Path, start: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self._writer = EventFileWriter(str(folder))
-        restart = SessionLog(status=SessionLog.START)
-        self._writer.add_event(Event(wall_time=time.time(), step=start, session_log=restart))
 
     def write(self, step: int, values: Iterable[Value]) -> None:
         """What belongs to a step."""

@@ -27,27 +27,30 @@ def _nodes(model: Any, scope: str, given: Mapping[str, str]) -> Iterator[NodeDef
         scope: begins the names of all nodes.
         given: name of an input layer -> node that feeds it from outside.
     """
-    network = getattr(model, "_functional", model)  # that of a Sequential
     ends: dict[str, str] = {}  # operation -> the node that gives what it gives
-    for operation in network.operations:
-        calls = [call for call in operation._inbound_nodes if call in network._nodes]
-        sources = dict.fromkeys(
-            ends[tensor._keras_history.operation.name]
-            for call in calls
-            for tensor in call.input_tensors
-        )
+    for operation, sources in _calls(model):
+        feeds = list(dict.fromkeys(ends[each.name] for each in sources))
         name = scope + BLOCK.sub(r"\g<block>/\g<layer>", operation.name)
+        while name in ends.values():  # the layer works in a second place too
+            name += "_again"
         if operation.name in given:
             ends[operation.name] = given[operation.name]
-        elif hasattr(getattr(operation, "_functional", operation), "_nodes"):
-            inner = getattr(operation, "_functional", operation)
-            outside = dict(zip((each.name for each in inner._input_layers), sources, strict=False))
-            nodes = list(_nodes(operation, f"{name}/", outside))
-            yield from nodes
-            ends[operation.name] = nodes[-1].name
+        elif isinstance(operation, keras.Model) and operation.inputs:
+            inputs = (tensor._keras_history.operation.name for tensor in operation.inputs)
+            inner = list(_nodes(operation, f"{name}/", dict(zip(inputs, feeds, strict=False))))
+            yield from inner
+            ends[operation.name] = inner[-1].name
         else:
             ends[operation.name] = name
-            yield _node(operation, name, list(sources))
+            yield _node(operation, name, feeds)
+
+
+def _calls(model: Any) -> Iterator[tuple[Any, list[Any]]]:
+    """Every operation of a network after those that it takes from."""
+    depths = getattr(model, "_functional", model)._nodes_by_depth  # that of a Sequential
+    for depth in sorted(depths, reverse=True):
+        for node in depths[depth]:
+            yield node.operation, [each._keras_history.operation for each in node.input_tensors]
 
 
 def _node(operation: Any, name: str, sources: list[str]) -> NodeDef:

@@ -48,7 +48,6 @@ class Watch(keras.callbacks.Callback):
         folder: of the event files; those that are there go on.
         pages: besides the weights' histograms, which are this file's own.
         epochs: planned, of all phases.
-        done: epochs before.
         pictures: of validation; rows after them fill the last batch.
         config: as YAML.
         timing: the logs that are about speed.
@@ -60,7 +59,6 @@ class Watch(keras.callbacks.Callback):
         spec: Board,
         pages: Sequence[Page],
         epochs: int,
-        done: int,
         pictures: int,
         config: str,
         timing: Sequence[str] = (),
@@ -72,7 +70,7 @@ class Watch(keras.callbacks.Callback):
         self.purse = Purse(epochs, None if spec.every == "auto" else spec.every)
         self.drawn: dict[str, int] = {}  # page -> how often
         self.overhead, self._told = 0.0, False
-        self._events = {side: Events(folder / side, done + 1) for side in SIDES}
+        self._events = {side: Events(folder / side) for side in SIDES}
         self._seen = Seen(*[np.empty(0)] * 4)
 
     def __enter__(self) -> "Watch":

@@ -45,7 +45,6 @@ def watch(config: Config, job: Job, this: runs.Run, state: checkpoint.State) -> 
         config.tensorboard,
         list(_pages(config, job)),
         _resume.planned(config, state),
-        state.epoch,
         len(job.sides.validation),
         dump(config),
         loop.TIMING,

@@ -115,9 +115,11 @@ def test_curves_are_those_of_the_last_validation(fitted: tuple[Path, str]) -> No
 
 def test_a_row_of_the_table_of_runs(fitted: tuple[Path, str]) -> None:
     board = side(fitted, "hparams")
-    assert {"best/val_loss", "best/val_categorical_accuracy", "test/accuracy"} <= set(board.tags)
+    assert {"result/val_loss", "result/val_categorical_accuracy", "result/test_accuracy"} <= set(
+        board.tags
+    )
     tested = json.loads((fitted[0] / "metrics.json").read_text())
-    assert np.allclose(board.scalars("test/accuracy"), [tested["accuracy"]])
+    assert np.allclose(board.scalars("result/test_accuracy"), [tested["accuracy"]])
     content = board._events.SummaryMetadata(hparams.SESSION_START_INFO_TAG).plugin_data.content
     start = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
     assert start.group_name == f"small/{fitted[0].resolve().name}"
@@ -126,7 +128,7 @@ def test_a_row_of_the_table_of_runs(fitted: tuple[Path, str]) -> None:
     assert values == {
         "seed": 1,
         "data.source.kind": "folder",
-        "data.image_size": "16 × 20",
+        "data.image_size": "16x20",
         "data.split.validation": 0.25,
         "data.split.test": 0.25,
         "data.batch_size": 5,

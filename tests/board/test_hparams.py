@@ -16,7 +16,7 @@ def test_leaves_are_paths_as_set_takes_them() -> None:
     }
     assert dict(hparams.leaves(plain)) == {
         "seed": 3,
-        "data.image_size": "96 × 128",
+        "data.image_size": "96x128",
         "data.augment": "HorizontalFlip, Affine",
         "training.optimizer.AdamW.learning_rate": 0.001,
         "training.optimizer.AdamW.use_ema": True,

@@ -40,7 +40,7 @@ def table(paths: Sequence[hparams.HParam], metric: str, called: str) -> list[Val
 
 
 def leaves(plain: Any, where: str = "") -> Iterator[tuple[str, Number]]:
-    """What a config sets, by its paths as `--set` has them: numbers, words, sizes (`96 × 128`); of
+    """What a config sets, by its paths as `--set` has them: numbers, words, sizes (`96x128`); of
     other lists the names alone (`HorizontalFlip, Affine`), since their values would be hundreds of
     columns.
 
@@ -58,7 +58,7 @@ def leaves(plain: Any, where: str = "") -> Iterator[tuple[str, Number]]:
             names = (
                 next(iter(each), "") if isinstance(each, dict) else str(each) for each in plain
             )
-            yield where, " × ".join(map(str, plain)) if numbers else ", ".join(names)
+            yield where, "x".join(map(str, plain)) if numbers else ", ".join(names)
 
 
 def _plain(summary: Any) -> list[Value]:

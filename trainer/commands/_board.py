@@ -73,10 +73,10 @@ def compare(config: Config, job: Job, this: runs.Run, state: checkpoint.State) -
     values |= {"model.parameters": job.model.count_params(), "training.epochs": state.epoch}
     monitor = config.training.best.monitor
     best = next((logs for logs in state.history if logs[monitor] == state.best), {})
-    found = {f"best/{name}": value for name, value in best.items() if name.startswith("val_")}
+    found = {f"result/{name}": value for name, value in best.items() if name.startswith("val_")}
     with suppress(OSError):  # it was not evaluated
         tested = json.loads(this.metrics.read_text(encoding="utf-8"))
-        found |= {f"test/{name}": tested[name] for name in COMPARED if name in tested}
+        found |= {f"result/test_{name}": tested[name] for name in COMPARED if name in tested}
     name = f"{config.name}/{this.folder.name}"
     write_alone(this.hparams, hparams.row(name, values, found))
 

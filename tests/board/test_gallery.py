@@ -8,7 +8,7 @@ from trainer.board.gallery import CELL, GAP, LINE, Cell
 
 def test_a_grid_of_scaled_pictures() -> None:
     red, blue = (np.full((33, 66, 3), colour, np.uint8) for colour in ((255, 0, 0), (0, 0, 255)))
-    sheet = gallery.draw([Cell([red], ["one"]), Cell([blue], ["two"]), Cell([red], ["three"])])
+    sheet = gallery.draw([Cell([each], ["word"]) for each in (red, blue, red, red)])
     assert sheet.shape == (2 * (66 + 2 + LINE + 2 + GAP) + GAP, 2 * (CELL + GAP) + GAP, 3)
     assert sheet.dtype == np.uint8
     assert (sheet[GAP : GAP + 66, GAP : GAP + CELL] == (255, 0, 0)).all()  # twice as large
@@ -26,5 +26,10 @@ def test_several_pictures_stand_one_above_the_other() -> None:
 def test_large_pictures_shrink_and_any_name_can_be_written() -> None:
     huge = np.zeros((900, 300, 3), np.uint8)
     names = ["\ud800 \n\t", "a" * 500, "", "größer"]
-    sheet = gallery.draw([Cell([huge], [name]) for name in names], columns=4)
-    assert sheet.shape[:2] == (CELL + 2 + LINE + 2 + 2 * GAP, 4 * (CELL + GAP) + GAP)
+    sheet = gallery.draw([Cell([huge], [name]) for name in names])
+    assert sheet.shape[1] % (CELL + GAP) == GAP
+
+
+def test_the_grid_is_as_wide_as_the_card() -> None:
+    assert [gallery._columns(count, 144, 194) for count in (1, 2, 6, 16)] == [1, 2, 3, 6]
+    assert gallery._columns(6, 144, 300) == 6  # two pictures one above the other

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 CELL = 132  # pixels; the longer side of a drawn picture, as near as whole factors allow
 GAP, TEXT, LINE = 12, 12, 16  # pixels between cells; of letters, from one line to the next
+CARD = 1.7  # width by height of what TensorBoard has for a picture
 PAPER, INKS = "#ffffff", ("#1f2328", "#59636e")  # of the first line below a picture, of others
 
 
@@ -23,17 +24,13 @@ class Cell(NamedTuple):
     lines: Sequence[str]
 
 
-def draw(cells: Sequence[Cell], columns: int | None = None) -> np.ndarray:
-    """uint8 [H, W, 3]; at least one cell, all with as many pictures and lines.
-
-    Args:
-        columns: in the grid; about as many as rows if None.
-    """
-    columns = columns or math.ceil(math.sqrt(len(cells)))
+def draw(cells: Sequence[Cell]) -> np.ndarray:
+    """uint8 [H, W, 3]; at least one cell, all with as many pictures and lines."""
     drawn = [[_scaled(each) for each in cell.pictures] for cell in cells]
     height, width = drawn[0][0].shape[:2]
     wide = max(width, CELL)  # room for words below a narrow picture
     deep = (height + 2) * len(drawn[0]) + LINE * len(cells[0].lines) + 2
+    columns = _columns(len(cells), wide + GAP, deep + GAP)
     rows = math.ceil(len(cells) / columns)
     size = (columns * (wide + GAP) + GAP, rows * (deep + GAP) + GAP)
     sheet = Image.new("RGB", size, PAPER)
@@ -48,6 +45,14 @@ def draw(cells: Sequence[Cell], columns: int | None = None) -> np.ndarray:
             ink = INKS[min(line, 1)]
             pen.text((x, y + 1 + line * LINE), _fitting(text, wide), ink, _font())
     return np.asarray(sheet)
+
+
+def _columns(count: int, wide: int, deep: int) -> int:
+    """Of the grid that is largest where TensorBoard shows it small."""
+    return max(
+        range(1, count + 1),
+        key=lambda columns: min(CARD / (columns * wide), 1 / (math.ceil(count / columns) * deep)),
+    )
 
 
 def _scaled(pixels: np.ndarray) -> np.ndarray:

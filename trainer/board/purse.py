@@ -1,6 +1,7 @@
 """How often pages can be drawn, if all together may take a small share of the training."""
 
 import math
+from collections import Counter
 from collections.abc import Hashable
 
 SHARE = 0.03  # of the time of the training; scalars and the look at the scores come on top
@@ -21,10 +22,11 @@ class Purse:
 
     def __init__(self, epochs: int, every: int | None = None) -> None:
         self.epochs, self.every = epochs, every
-        self.seconds = self.spent = 0.0  # of the training without pages; of pages
+        self.seconds = 0.0  # of the training without pages
         self._finished = 0
         self._costs: dict[Hashable, float] = {}
-        self._drawn: dict[Hashable, int] = {}
+        self._times: Counter[Hashable] = Counter()
+        self._drawn: dict[Hashable, int] = {}  # the epoch of the last time
 
     def earn(self, seconds: float) -> None:
         """An epoch has taken so long, pages apart."""
@@ -32,10 +34,10 @@ class Purse:
         self._finished += 1
 
     def pay(self, page: Hashable, epoch: int, seconds: float) -> None:
-        """A page was drawn after this epoch; a first time is dearer than all others, so the least
-        cost counts."""
-        self.spent += seconds
+        """A page was drawn after this epoch. Its least cost counts, for every time: libraries are
+        loaded in the first one, and that shall not keep pages from being drawn."""
         self._costs[page] = min(seconds, self._costs.get(page, math.inf))
+        self._times[page] += 1
         self._drawn[page] = epoch
 
     def due(self, page: Hashable, epoch: int) -> bool:
@@ -49,7 +51,7 @@ class Purse:
     def _interval(self, page: Hashable, left: int) -> float:
         """Epochs from one time to the next, with so many left, this one included."""
         whole = SHARE * (self.seconds / max(self._finished, 1)) * self.epochs
-        money = whole - self.spent
+        money = whole - sum(cost * self._times[each] for each, cost in self._costs.items())
         order = sorted(self._costs, key=lambda each: self._costs[each])
         for number, each in enumerate(order):
             times = min(left, money / (len(order) - number) / max(self._costs[each], 1e-9))

@@ -192,7 +192,7 @@ def _gradcam(job: Job, fixed: Sequence[tuple[int, np.ndarray]], seen: Seen) -> I
     ):
         share = f" {scores[number][target]:.2f}" if number in scores else ""
         cells.append(Cell([pixels, overlay.overlaid(pixels, hot)], [job.classes[target] + share]))
-    yield image("gradcam", gallery.draw(cells, columns=min(len(cells), 8)))
+    yield image("gradcam", gallery.draw(cells))
 
 
 def _fixed(examples: Examples, data: Data, count: int) -> list[tuple[int, np.ndarray]]:

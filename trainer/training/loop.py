@@ -278,9 +278,9 @@ def _summed(gradients: list[tf.Tensor | None]) -> list[tf.Tensor | None]:
 def _measure(objective: Objective, gradients: list[tf.Tensor | None]) -> None:
     """Notes the norm of the whole gradient, before any clipping; that of a step that overflowed in
     float16, which is no update, does not count."""
-    squares = [tf.reduce_sum(tf.square(each)) for each in gradients if each is not None]
-    scale = objective.optimizer.scale_loss(tf.constant(1.0))
-    norm = tf.sqrt(tf.reduce_sum(tf.stack(squares))) / scale
+    share = 1 / objective.optimizer.scale_loss(tf.constant(1.0))  # first: squares would overflow
+    there = [each * tf.cast(share, each.dtype) for each in gradients if each is not None]
+    norm = tf.sqrt(tf.reduce_sum(tf.stack([tf.reduce_sum(tf.square(each)) for each in there])))
     if isinstance(objective.optimizer, keras.optimizers.LossScaleOptimizer):
         counts = tf.math.is_finite(norm)
         norm, weight = tf.where(counts, norm, 0.0), tf.cast(counts, norm.dtype)

@@ -27,7 +27,7 @@ SOURCES = sorted(
 
 DOCUMENTED = (
     *("config.md", "sources.md", "model.md", "training.md"),
-    *("export.md", "onnx.md", "web.md", "evaluation.md"),
+    *("export.md", "onnx.md", "web.md", "evaluation.md", "tensorboard.md"),
 )
 
 PLOTS = [path for path in SOURCES if path.parent.name == "plots" and path.stem != "__init__"]

@@ -178,6 +178,27 @@ def test_all_of_it_can_be_switched_off_and_changes_nothing(small: Path, trainer:
     assert histories[0] == histories[1]
 
 
+def test_event_files_go_on_with_the_run(small: Path, trainer: Trainer) -> None:
+    for epochs in (2, 3):
+        done = trainer("fit", small, "--resume", "--set", f"training.epochs={epochs}")
+        assert done.code == 0, done.err
+    resumed = Path("runs/small/latest")
+    whole = trainer("fit", small, "--set", "training.epochs=3", "--set", "name=whole")
+    assert whole.code == 0, whole.err
+    for name in ("train", "validation"):
+        board, other = (
+            Board(Path(f"runs/{run}/latest/tensorboard", name)) for run in ("small", "whole")
+        )
+        for tag in board.tags:
+            if board.plugin(tag) == "scalars":
+                assert board.steps(tag) == [1, 2, 3]
+                if not tag.startswith("speed/"):
+                    assert board.scalars(tag) == other.scalars(tag), tag
+    assert len(list((resumed / "tensorboard/train").iterdir())) == 2
+    rows = (resumed / "history.csv").read_bytes()
+    assert rows == Path("runs/whole/latest/history.csv").read_bytes()
+
+
 def test_of_several_labels_there_is_no_matrix(small: Path, trainer: Trainer) -> None:
     files = sorted(Path("pictures").rglob("*.png"))
     rows = [f"{file},{file.parent.name}{'|bright' * (n % 2)}" for n, file in enumerate(files)]

@@ -164,4 +164,4 @@ def _histograms(model: keras.Model) -> list[Value]:
 
 
 def _weights(model: keras.Model) -> dict[str, np.ndarray]:
-    return {each.path: keras.ops.convert_to_numpy(each) for each in model.trainable_weights}
+    return {each.path: each.value.numpy() for each in model.trainable_weights}

@@ -43,6 +43,7 @@ class Board:
         found = []
         for width, height, png in self.arrays(tag):
             pixels = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR_RGB)
+            assert pixels is not None
             assert pixels.shape == (int(height), int(width), 3)
             found.append(pixels)
         return found

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.board.reading import Board
 from tests.conftest import Outcome, draw_pictures
 from trainer.commands._gather import gather
 from trainer.commands.data import preview
@@ -106,19 +107,15 @@ def test_rows_are_spread_over_the_classes_and_follow_the_seed(
 
 
 def test_it_writes_a_png_and_the_same_for_tensorboard(small: Path, trainer: Trainer) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     for _ in range(2):  # the second sheet takes the place of the first
         done = trainer("data", "preview", small)
     assert done.out.splitlines()[-2:] == [
         "written  runs/small/preview.png",
         "watch    tensorboard --logdir runs/small/preview",
     ]
-    events = EventAccumulator("runs/small/preview")
-    events.Reload()
-    [image] = events.Images("preview")
+    [image] = Board(Path("runs/small/preview")).images("preview")
     with Image.open("runs/small/preview.png") as sheet:
-        assert (image.width, image.height) == sheet.size
+        assert (np.asarray(sheet) == image).all()
     assert len(list(Path("runs/small/preview").iterdir())) == 1
 
 

@@ -4,14 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
+from tests.board.reading import Board
 from tests.conftest import SMALL, Outcome, draw_pictures
 from trainer.cli import app
-from trainer.commands import _events
 from trainer.commands.explain import Files
 
 Trainer = Callable[..., Outcome]
@@ -98,21 +96,18 @@ def test_everything_is_drawn(place: Path, trainer: Trainer) -> None:
     }
     # 16 × 20 pixels, larger by a whole factor
     assert cv2.imread(str(run / "explain" / "00" / f"gradcam_{label}")).shape == (192, 240, 3)
-    events = EventAccumulator(str(run / "tensorboard" / "explain"))
-    events.Reload()
-    assert set(events.Tags()["images"]) == {
+    board = Board(run / "tensorboard" / "explain")
+    assert set(board.tags) == {
         *(f"pictures/{stem}" for stem in stems),
         "network/filters",
         "network/highlights_conv",
     }
-    [image] = events.Images("pictures/00-2")
-    assert image.encoded_image_string == (run / "explain" / "00-2.png").read_bytes()
-    sheet = cv2.imread(str(run / "explain" / "00-2.png"))
-    assert sheet.shape[:2] == (image.height, image.width)
+    [image] = board.images("pictures/00-2")
+    assert (image[..., ::-1] == cv2.imread(str(run / "explain" / "00-2.png"))).all()
 
 
 def test_no_two_pictures_have_one_file(tmp_path: Path) -> None:
-    into = Files(tmp_path, lambda tag, png: None, ["filters"])
+    into = Files(tmp_path, lambda value: None, ["filters"])
     names = ["a/1.jpg", "b/1.JPG", "1-2.png", "Filters.jpg", "filters.jpg", "https://x.org/1.jpg?a"]
     assert [into.stem(name) for name in names] == [
         *("1", "1-2", "1-2-2", "Filters-2", "filters-3", "1.jpg_a"),
@@ -208,15 +203,3 @@ def test_networks_without_convolution_are_explained_by_occlusion(
         "explain", "flat.yaml", "pictures/red/00.png", "--method", "occlusion", "--out", "o"
     )
     assert (done.code, done.err) == (0, "") and len(tree(Path("o"))) == 2
-
-
-def test_pictures_of_a_run_of_tensorboard(tmp_path: Path) -> None:
-    pixels = np.arange(2 * 5 * 3, dtype=np.uint8).reshape(2, 5, 3)
-    with _events.images(tmp_path / "events") as add:
-        add("a/b", _events.png(pixels))
-    events = EventAccumulator(str(tmp_path / "events"))
-    events.Reload()
-    [image] = events.Images("a/b")
-    assert (image.height, image.width) == (2, 5)
-    decoded = cv2.imdecode(np.frombuffer(image.encoded_image_string, np.uint8), cv2.IMREAD_COLOR)
-    np.testing.assert_array_equal(decoded[..., ::-1], pixels)

@@ -4,7 +4,8 @@ TensorBoard's own messages and writer: no TensorFlow, and nothing of it runs.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -54,17 +55,31 @@ class Events:
         self._writer.close()
 
 
-def write_alone(folder: Path, values: Iterable[Value]) -> None:
-    """An event file alone in its folder, in the place of what was there, with values of no step.
+@contextmanager
+def alone(folder: Path) -> Iterator[Callable[[Value], None]]:
+    """Yields `add(value)`, for values of no step. Their event file is alone in its folder, and
+    takes the place of what was there when the block ends well.
 
     Raises: UserError if it cannot be written.
     """
     with files.replacing(folder) as partial:
-        writer = EventFileWriter(str(partial))
+        events = Events(partial)
+        try:
+            yield lambda value: events.write(0, [value])
+        finally:
+            events.close()
+
+
+def write_alone(folder: Path, values: Iterable[Value]) -> None:
+    """These values, as `alone` does."""
+    with alone(folder) as add:
         for value in values:
-            summary = Summary(value=[value])
-            writer.add_event(Event(wall_time=time.time(), step=0, summary=summary))
-        writer.close()
+            add(value)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """uint8 RGB [H, W, 3] as a PNG."""
+    return cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def scalar(tag: str, value: float) -> Value:
@@ -85,9 +100,8 @@ def image(tag: str, pixels: np.ndarray, description: str = "") -> Value:
         description: Markdown, shown beside it.
     """
     height, width = pixels.shape[:2]
-    _, png = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     sizes = [str(width).encode(), str(height).encode()]
-    content = np.array([*sizes, png.tobytes()], object)
+    content = np.array([*sizes, png(pixels)], object)
     metadata = images.create_summary_metadata(display_name="", description=description)
     return _tensor(tag, content, metadata)
 

@@ -26,6 +26,7 @@ from trainer.config.load import dump
 from trainer.data.decode import decode, present
 from trainer.data.examples import Examples
 from trainer.evaluation import calibration, metrics
+from trainer.evaluation.metrics import Scored
 from trainer.explain import gradcam, overlay
 from trainer.plots import confusion, reliability, style
 from trainer.training import checkpoint, loop
@@ -115,7 +116,7 @@ def _images(classes: Sequence[str], count: int, seen: Seen) -> Iterator[Value]:
 
 def _confusion(examples: Examples, seen: Seen) -> Iterator[Value]:
     truth_N, classes = examples.labels[seen.numbers], examples.classes
-    counts_KK = metrics.confusion(truth_N, seen.scores.argmax(axis=1), len(classes))
+    counts_KK = metrics.confusion(Scored(truth_N, seen.scores))
     for tag, normalised in (("pictures", False), ("per_cent", True)):
         figure = confusion.draw(counts_KK, classes, normalised)
         yield image(f"confusion/{tag}", style.pixels(figure))
@@ -165,7 +166,7 @@ def _mistakes(examples: Examples, data: Data, count: int, seen: Seen) -> Iterato
 def _answers(examples: Examples, scores_NK: np.ndarray) -> np.ndarray:
     """bool [N, K]: the labels that are said."""
     if examples.multi_label:
-        return scores_NK >= metrics.THRESHOLD
+        return scores_NK >= calibration.THRESHOLD
     return scores_NK.argmax(axis=1)[:, None] == np.arange(scores_NK.shape[1])
 
 

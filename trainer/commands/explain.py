@@ -10,7 +10,8 @@ import numpy as np
 
 from trainer import files, terminal
 from trainer import run as runs
-from trainer.commands import _events, _opened
+from trainer.board import events
+from trainer.commands import _opened
 from trainer.commands._copies import safe
 from trainer.config.about import About
 from trainer.data import inputs
@@ -47,7 +48,7 @@ class Files:
     """PNG files in a folder, some of them in TensorBoard as well."""
 
     def __init__(
-        self, folder: Path, add: Callable[[str, bytes], None], reserved: Iterable[str]
+        self, folder: Path, add: Callable[[events.Value], None], reserved: Iterable[str]
     ) -> None:
         self._folder, self._add = folder, add
         self._taken = {name.casefold() for name in reserved}
@@ -62,11 +63,10 @@ class Files:
 
     def write(self, name: str, pixels: np.ndarray, tag: str = "") -> None:
         """uint8 RGB [H, W, 3] as `<name>.png`, and under the tag if one is given."""
-        encoded = _events.png(pixels)
         with files.replacing(self._folder / f"{name}.png") as partial:
-            partial.write_bytes(encoded)
+            partial.write_bytes(events.png(pixels))
         if tag:
-            self._add(tag, encoded)
+            self._add(events.image(tag, pixels))
 
 
 def run(
@@ -97,12 +97,12 @@ def run(
     folder = out or found.explanations
     files.demand_folder(folder, "--out" if out else str(found.folder))
     job = _job(found, chosen, layers, classes)
-    events = out / "tensorboard" if out else found.explanation_events
-    with _events.images(events) as add:
-        reserved = (FILTERS_FILE, events.name, *map(_highlights_file, job.shown))
+    board = out / "tensorboard" if out else found.explanation_events
+    with events.alone(board) as add:
+        reserved = (FILTERS_FILE, board.name, *map(_highlights_file, job.shown))
         left_out = _explain(job, names, Files(folder, add, reserved))
     terminal.say(f"written  {folder}")
-    terminal.say(f"watch    tensorboard --logdir {events}")
+    terminal.say(f"watch    tensorboard --logdir {board}")
     if left_out:
         raise Failed(f"{left_out} of {len(names)} pictures could not be read")
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from trainer import files, terminal
 from trainer import run as runs
-from trainer.commands import _events
+from trainer.board import events
 from trainer.commands._assemble import check_augment
 from trainer.commands._gather import gather
 from trainer.config import Config
@@ -49,8 +49,8 @@ def run(config: Config, out: Path | None) -> None:
     sheet = _sheet(config, examples, shown)
     with files.replacing(target) as partial:
         sheet.save(partial, "png", optimize=True)
-    with _events.images(runs.preview_events(config)) as add:
-        add("preview", _events.png(np.asarray(sheet)))
+    with events.alone(runs.preview_events(config)) as add:
+        add(events.image("preview", np.asarray(sheet)))
     terminal.say(f"written  {target}")
     terminal.say(f"watch    tensorboard --logdir {runs.preview_events(config)}")
 

@@ -38,7 +38,7 @@ FLOORS = [
     {"cli"},
     {"commands"},
     {
-        *("data", "model", "training", "evaluation", "explain"),
+        *("data", "model", "training", "evaluation", "explain", "board"),
         *("export", "runtimes", "serving", "transforms"),
     },
     {"objects", "run"},

@@ -7,7 +7,7 @@ and these become initializers of the finished graph.
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -61,7 +61,9 @@ def graph(model: keras.Model, element: str, opset: int) -> onnx.ModelProto:
     if opset > OPSET:  # while there are no weights in it: the converter takes 2 GB at most
         proto = _converted(proto, opset)
     _keep_zeros(proto.graph)
-    _pool_globally(proto)
+    shapes = _shapes(proto)
+    _transpose_again(proto.graph, shapes)
+    _pool_globally(proto.graph, shapes)
     _fill(proto.graph, traced.values)
     _channels_first(proto.graph)
     _tidy(proto)
@@ -232,32 +234,54 @@ def _followers(graph: onnx.GraphProto, name: str) -> set[str]:
     return found
 
 
-def _pool_globally(proto: onnx.ModelProto) -> None:
+def _shapes(proto: onnx.ModelProto) -> dict[str, list[int]]:
+    """Of the values between nodes, where known; 0 for a dimension that is not."""
+    inferred = onnx.shape_inference.infer_shapes(proto).graph.value_info
+    return {
+        each.name: [dim.dim_value for dim in each.type.tensor_type.shape.dim] for each in inferred
+    }
+
+
+def _transpose_again(graph: onnx.GraphProto, shapes: Mapping[str, list[int]]) -> None:
+    """tf2onnx reshapes where it moves the channels of a single pixel. onnxruntime drops pairs of
+    transpositions, but nothing between two reshapes: MobileNetV3 had 55 nodes too many."""
+    targets = {each.name: each for each in graph.initializer if list(each.dims) == [4]}
+    for node in graph.node:
+        shape = shapes.get(node.input[0], []) if node.op_type == "Reshape" else []
+        if len(shape) != 4 or shape[1:].count(1) < 2 or node.input[1] not in targets:
+            continue  # more than one row of numbers would change its order
+        target = onnx.numpy_helper.to_array(targets[node.input[1]]).tolist()
+        for perm in ([0, 1, 2, 3], [0, 3, 1, 2], [0, 2, 3, 1]):
+            moved = [shape[axis] for axis in perm]
+            if moved[1:] == target[1:] and target[0] == -1 and all(moved[1:]):
+                node.op_type = "Transpose"
+                del node.input[1:]
+                del node.attribute[:]
+                node.attribute.append(onnx.helper.make_attribute("perm", perm))
+                break
+
+
+def _pool_globally(graph: onnx.GraphProto, shapes: Mapping[str, list[int]]) -> None:
     """Means and maxima over whole pictures [N, H, W, C] become what ONNX calls global pooling, with
     the channels first. Otherwise onnxruntime keeps them last from the convolutions before on, and
     leaves BatchNormalization beside these: InceptionV3 took 2 % longer."""
-    graph = proto.graph
     constants = {each.name: each for each in graph.initializer}
-    inferred = onnx.shape_inference.infer_shapes(proto).graph.value_info
-    ranks = {each.name: len(each.type.tensor_type.shape.dim) for each in inferred}
     for place in reversed(range(len(graph.node))):
         node = graph.node[place]
-        if node.op_type not in _GLOBAL or ranks.get(node.input[0]) != 4:
+        if node.op_type not in _GLOBAL or len(shapes.get(node.input[0], [])) != 4:
             continue
         given = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
         axes = given.get("axes", [])  # an attribute until opset 17
         if len(node.input) > 1 and node.input[1] in constants:
             axes = onnx.numpy_helper.to_array(constants[node.input[1]]).tolist()
-        if list(axes) != [1, 2]:
+        if list(axes) != [1, 2] or given.get("keepdims", 1):  # within blocks it does no harm
             continue
         make, [result] = onnx.helper.make_node, node.output
         first, pooled = f"{result}__first", f"{result}__pooled"
         parts = [
             make("Transpose", [node.input[0]], [first], f"{node.name}__first", perm=[0, 3, 1, 2]),
             make(_GLOBAL[node.op_type], [first], [pooled], node.name),
-            make("Transpose", [pooled], [result], f"{node.name}__last", perm=[0, 2, 3, 1])
-            if given.get("keepdims", 1)
-            else make("Flatten", [pooled], [result], f"{node.name}__flat"),
+            make("Flatten", [pooled], [result], f"{node.name}__flat"),
         ]
         del graph.node[place]
         for part in reversed(parts):

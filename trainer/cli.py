@@ -82,6 +82,53 @@ def fit(
 
 
 @app.command()
+def crossval(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006
+    folds: Annotated[
+        int | None,
+        typer.Option("--folds", help="How many. Default: data.split.folds, else 5.", min=2),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the latest one of this config, if any.")
+    ] = False,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Average the networks of all folds, and export that.")
+    ] = False,
+) -> None:
+    """Train once per fold, each picture judged by the network without it."""
+    with _reported():
+        from trainer.commands import crossval as verb
+
+        verb.run(verb.Request(config, overrides, folds, resume, ensemble))
+
+
+@app.command()
+def compare(
+    targets: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN RUN...", help="Runs, or configs for their latest runs."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="The curves, a PNG. Default: compare.png beside the first.",
+        ),
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Everything, for programs.")
+    ] = None,
+) -> None:
+    """Lay runs beside each other: figures, curves, chance, and what differs."""
+    with _reported():
+        from trainer.commands import compare as verb
+
+        verb.run(targets, out, json)
+
+
+@app.command()
 def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     """Build everything that fit would, and train nothing."""
     with _reported(), _loaded(config, overrides) as settings:

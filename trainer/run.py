@@ -1,6 +1,7 @@
 """A run is a folder. The only file that knows what lies where in it."""
 
 import contextlib
+import csv
 import hashlib
 import itertools
 import json
@@ -8,7 +9,8 @@ import os
 import platform
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -102,6 +104,11 @@ class Run(NamedTuple):
         return self.folder / "checkpoints" / "best.keras"
 
     @property
+    def members(self) -> Path:
+        """Of an ensemble: the runs whose probabilities it averages. Others do not have it."""
+        return self.folder / "members.json"
+
+    @property
     def lock(self) -> Path:
         """Held by the process that trains."""
         return self.folder / ".lock"
@@ -162,19 +169,28 @@ def create(config: Config, write: Callable[[Run], None]) -> Run:
 
     Raises: UserError at `runs` if the place is not writable.
     """
-    parent = Path(config.runs) / config.name
+
+    def fill(folder: Path) -> None:
+        write(Run(folder))
+        write_config(Run(folder), config)
+
+    return Run(_stamped(Path(config.runs) / config.name, fill))
+
+
+def _stamped(parent: Path, fill: Callable[[Path], None]) -> Path:
+    """A new folder, filled and called by the time; `latest` beside it points at it. Raises:
+    UserError at `runs` if the place is not writable."""
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        run = Run(_new_folder(parent, stamp))
-        write(run)
-        write_config(run, config)
+        folder = _new_folder(parent, stamp)
+        fill(folder)
         link = parent / f".latest.{uuid.uuid4().hex[:8]}"
-        link.symlink_to(run.folder.name)
+        link.symlink_to(folder.name)
         link.replace(parent / "latest")
     except OSError as error:
         raise files.not_writable(parent, error, "runs") from None
-    return run
+    return folder
 
 
 def _new_folder(parent: Path, stamp: str) -> Path:
@@ -276,6 +292,115 @@ class SearchFolder(NamedTuple):
 def search(spec: Search) -> SearchFolder:
     """The folder of a search."""
     return SearchFolder(Path(spec.runs) / spec.name)
+
+
+class CrossvalFolder(NamedTuple):
+    """`runs/<name>/crossval/<time>/`: folds are runs inside it."""
+
+    folder: Path
+
+    @property
+    def base(self) -> Path:
+        """The resolved config that folds are of."""
+        return self.folder / "base.yaml"
+
+    @property
+    def folds(self) -> Path:
+        """Which fold validates each picture: path, label, fold; none for the test side."""
+        return self.folder / "folds.csv"
+
+    @property
+    def predictions(self) -> Path:
+        """What the network that did not train on a picture says of it, for all folds."""
+        return self.folder / "predictions.csv"
+
+    @property
+    def metrics(self) -> Path:
+        """The figures of each fold, their mean and spread, and those of all pictures together."""
+        return self.folder / "metrics.json"
+
+    @property
+    def report(self) -> Path:
+        """The same to read."""
+        return self.folder / "report.md"
+
+    @property
+    def confusion(self) -> Path:
+        """The confusion matrix of all pictures, as a picture in the report."""
+        return self.folder / "confusion.png"
+
+    @property
+    def curves(self) -> Path:
+        """The epochs of all folds, laid over each other."""
+        return self.folder / "curves.png"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that trains the folds."""
+        return self.folder / ".lock"
+
+    @staticmethod
+    def fold(number: int) -> str:
+        """The `name` in the config of a fold."""
+        return f"fold_{number}"
+
+    def out_of_fold(self, number: int) -> Path:
+        """The predictions of one fold. It is written last: a fold that has it is finished."""
+        return self.folder / self.fold(number) / "out_of_fold.csv"
+
+    def trained(self, number: int) -> Run | None:
+        """The run of a fold, if it has begun."""
+        return self._latest(self.fold(number))
+
+    @property
+    def ensemble(self) -> Run | None:
+        """The run that averages all folds, if it was made."""
+        return self._latest("ensemble")
+
+    def _latest(self, name: str) -> Run | None:
+        link = self.folder / name / "latest"
+        return _real(link) if (link / "config.yaml").is_file() else None
+
+
+def create_crossval(config: Config, folds: Iterable[Sequence[Any]]) -> CrossvalFolder:
+    """The folder of a new cross-validation; `latest` beside it points at it.
+
+    Args:
+        folds: rows of folds.csv.
+
+    Raises: UserError at `runs` if the place is not writable.
+    """
+
+    def fill(folder: Path) -> None:
+        place = CrossvalFolder(folder)
+        files.write_csv(place.folds, ("path", "label", "fold"), folds)
+        files.write_text(place.base, dump(config))
+
+    return CrossvalFolder(_stamped(_crossvals(config), fill))
+
+
+def latest_crossval(config: Config) -> CrossvalFolder | None:
+    """The newest cross-validation of a config's name, if there is one."""
+    every = [path.parent for path in _crossvals(config).glob("*/base.yaml")]
+    folders = [folder for folder in every if not folder.is_symlink()]
+    return CrossvalFolder(max(folders)) if folders else None
+
+
+def forget_crossval(place: CrossvalFolder) -> None:
+    """Removes one in which nothing was trained."""
+    files.remove(place.folder)
+    link = place.folder.parent / "latest"
+    if link.is_symlink() and not link.exists():
+        link.unlink()
+
+
+def _crossvals(config: Config) -> Path:
+    return Path(config.runs) / config.name / "crossval"
+
+
+def comparison(this: Run) -> Path:
+    """The curves that `compare` draws."""
+    return this.folder.parent / "compare.png"
 
 
 def range_test(config: Config) -> Path:
@@ -416,6 +541,23 @@ def read_data(run: Run) -> dict[str, Any]:
         raise UserError(str(run.data), f"cannot be read: {error}") from None
 
 
+def write_members(run: Run, members: Sequence[Run]) -> None:
+    """Keeps of which runs an ensemble is made, as paths from its own folder."""
+    paths = [os.path.relpath(each.folder.resolve(), run.folder.resolve()) for each in members]
+    files.write_json(run.members, paths)
+
+
+def read_members(run: Run) -> list[str]:
+    """What `write_members` kept; empty for a run of one network. Raises UserError if damaged."""
+    if not run.members.is_file():
+        return []
+    try:
+        found: list[str] = json.loads(run.members.read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError) as error:
+        raise UserError(str(run.members), f"cannot be read: {error}") from None
+
+
 def write_custom(run: Run, modules: Mapping[str, Path]) -> None:
     """Keeps the sources of the user's own modules, under their import paths."""
     for name, file in modules.items():
@@ -450,6 +592,53 @@ def write_history(
     """One row per epoch, counted from 1."""
     rows = [[number, *map(row.get, columns)] for number, row in enumerate(history, 1)]
     files.write_csv(path, ("epoch", *columns), rows)
+
+
+def read_history(path: Path) -> dict[str, list[float]]:
+    """Column -> its values, one per epoch, of what `write_history` kept; empty if nothing was.
+
+    Raises: UserError if it is damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+        columns = zip(*([float(cell or "nan") for cell in row] for row in rows), strict=True)
+        found = dict(zip(header, map(list, columns), strict=True)) if rows else {}
+    except (OSError, ValueError) as error:
+        raise UserError(str(path), f"cannot be read: {error}") from None
+    return {name: values for name, values in found.items() if name != "epoch"}
+
+
+def best_epoch(run: Run) -> int | None:
+    """The epoch that the best checkpoint is of, from 1; None if it does not say."""
+    try:
+        with zipfile.ZipFile(run.best) as archive:
+            return int(json.loads(archive.read("state.json"))["epoch"])
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
+
+
+def read_metrics(run: Run) -> dict[str, Any] | None:
+    """The figures of the test split; None if it was not evaluated. Raises UserError if damaged."""
+    if not run.metrics.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(run.metrics.read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError) as error:
+        hint = "trainer evaluate writes it anew"
+        raise UserError(str(run.metrics), f"cannot be read: {error}", hint) from None
+
+
+def read_environment(run: Run) -> dict[str, Any]:
+    """What `write_environment` kept; empty if nothing was."""
+    try:
+        found: dict[str, Any] = json.loads(run.environment.read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError):
+        return {}
 
 
 def write_environment(run: Run) -> None:

@@ -50,13 +50,14 @@ def line(answer: Answer, labels: Sequence[str], count: int | None, width: int) -
     return "  ".join((f"{answer.name:{width}}", *cells, *["unsure"] * (not answer.verdict.sure)))
 
 
-def columns(labels: Sequence[str], truth: bool = False) -> list[str]:
+def columns(labels: Sequence[str], truth: bool = False, fold: bool = False) -> list[str]:
     """Of the CSV, one per class; a class called `label` must not hide the column of that name.
 
     Args:
         truth: whether there is a column of the true labels, behind that of the paths.
+        fold: whether there is one of the fold that the picture is in, before the classes.
     """
-    own = ["path", *["truth"] * truth, "label", "probability"]
+    own = ["path", *["truth"] * truth, "label", "probability", *["fold"] * fold]
     return [*own, *(f"class {name}" if name in own else name for name in labels)]
 
 

@@ -68,6 +68,24 @@ def resumed(config: Config, run: runs.Run) -> split.Sides:
     return sides
 
 
+def folds(config: Config) -> list[split.Sides]:
+    """The sides as each fold of `data.split.folds` has them. Warns and raises as `gather`, also if
+    any fold could not be trained."""
+    first = gather(_with_fold(config, 0))
+    out = np.zeros(len(first.examples), bool)
+    out[list(first.quarantined)] = True
+    if first.found:
+        out |= ~first.found.records["readable"]
+    rest = range(1, config.data.split.folds or 1)
+    others = (divide(_with_fold(config, n), first.examples, out, first.found)[0] for n in rest)
+    return [first.sides, *others]
+
+
+def _with_fold(config: Config, number: int) -> Config:
+    spec = config.data.split.model_copy(update={"fold": number})
+    return config.model_copy(update={"data": config.data.model_copy(update={"split": spec})})
+
+
 def gather(config: Config) -> Gathered:
     """Reads the source, leaves out what cannot be read or is in quarantine, and splits the rest.
 

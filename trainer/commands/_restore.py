@@ -53,14 +53,29 @@ def restore(run: runs.Run, overrides: Sequence[str] = (), raw: bool = False) -> 
     _custom.bring(config, run)
     classes = runs.read_classes(run)
     hardware.full_precision()
-    model = network.build(config.model, config.data.input_shape, classes)
-    checkpoint.load_weights(model, run.best)
-    probabilities = network.with_probabilities(model, config.training.loss)
+    probabilities = _loaded(run, config, classes)
     multi_label = runs.read_data(run)["task"] == "multi_label"
     if not raw:
         temperature = _confidence.temperature(run, config)
         probabilities = network.with_temperature(probabilities, temperature, multi_label)
     return Trained(config, classes, multi_label, probabilities)
+
+
+def _loaded(run: runs.Run, config: Config, classes: tuple[str, ...]) -> keras.Model:
+    """The network with the weights of the best epoch; of an ensemble, all its networks as one."""
+
+    def built() -> keras.Model:
+        return network.build(config.model, config.data.input_shape, classes)
+
+    members = runs.read_members(run)
+    if not members:
+        model = built()
+        checkpoint.load_weights(model, run.best)
+        return network.with_probabilities(model, config.training.loss)
+    loss = config.training.loss
+    model = network.averaged([network.with_probabilities(built(), loss) for _ in members])
+    checkpoint.load_weights(model, run.best)
+    return model
 
 
 def sides(run: runs.Run, trained: Trained) -> split.Sides:

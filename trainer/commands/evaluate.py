@@ -8,13 +8,12 @@ import numpy as np
 
 from trainer import files, terminal
 from trainer import run as runs
-from trainer.commands import _answers, _confidence, _evaluation
+from trainer.commands import _confidence, _evaluation, _predictions
 from trainer.commands._about import about
 from trainer.commands._evaluation import Seen
 from trainer.commands._restore import Trained, restore, sides
 from trainer.config.load import located
 from trainer.data.examples import SIDES
-from trainer.data.split_file import SEPARATOR
 from trainer.errors import Missed, UserError
 from trainer.evaluation import calibration, gates, metrics, predict
 from trainer.evaluation.metrics import Scored
@@ -63,7 +62,8 @@ def run(
     scored = _scored(this, trained, pictures)
     found = _figures(this, trained, pictures, scored, columns)
     place = this.evaluated(name)
-    _write_predictions(place.predictions, this, trained, pictures, scored)
+    says = about(this, trained)
+    _predictions.write(place.predictions, says, pictures.examples, scored.scores_NK)
     said = {"split": name} if data is None else {"split": "data", "data": data}
     files.write_json(place.metrics, {**said, **found})
     _show(f"{name} split" if data is None else data, trained, found)
@@ -148,22 +148,6 @@ def _confidence_here(
         precision = float(right_N[sure_N].mean()) if sure_N.any() else None
         found["reject"] = {**kept.reject, "kept": float(sure_N.mean()), "found": precision}
     return found
-
-
-def _write_predictions(
-    path: Path, this: runs.Run, trained: Trained, pictures: Seen, scored: Scored
-) -> None:
-    """One row per picture that could be read, in the order of the split."""
-    says, examples = about(this, trained), pictures.examples
-
-    def rows() -> Any:
-        for index, scores_K in enumerate(scored.scores_NK):
-            verdict = says.verdict(scores_K.tolist())
-            answer = _answers.Answer(examples.pictures.name(index), verdict, scores_K, None)
-            path, *rest = _answers.row(answer)
-            yield [path, SEPARATOR.join(examples.names_of(index)), *rest]
-
-    files.write_csv(path, _answers.columns(trained.classes, truth=True), rows())
 
 
 def _judge(place: runs.Evaluated, trained: Trained, found: dict[str, Any]) -> None:

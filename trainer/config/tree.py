@@ -200,7 +200,7 @@ def overlay(base: Node, top: Node) -> Node:
     return Node(merged, base.place)
 
 
-def _is_call(value: dict[str, Node]) -> bool:
+def _is_call(value: dict[str, Any]) -> bool:
     return len(value) == 1 and all(key[:1].isupper() or "." in key for key in value)
 
 
@@ -254,6 +254,25 @@ def differences(one: Any, other: Any, where: str = "") -> Iterator[str]:
             yield from differences(one.get(key), other.get(key), join(where, key))
     elif one != other:
         yield where
+
+
+def apart(values: Sequence[Any], where: str = "") -> Iterator[tuple[str, list[Any]]]:
+    """(path, the value of each; None where it has none) for what is not equal in all of several
+    plain values. Calls of different names and lists of different lengths are not looked into."""
+    if all(each == values[0] for each in values):
+        return
+    if all(isinstance(each, dict) for each in values):
+        keys = list(dict.fromkeys(key for each in values for key in each))
+        if len(keys) == 1 or not all(map(_is_call, values)):
+            for key in keys:
+                yield from apart([each.get(key) for each in values], join(where, key))
+            return
+    lengths = {len(each) if isinstance(each, list | tuple) else None for each in values}
+    if len(lengths) == 1 and lengths != {None}:
+        for index, items in enumerate(zip(*values, strict=True)):
+            yield from apart(items, f"{where}[{index}]")
+        return
+    yield where, list(values)
 
 
 def plain(node: Node) -> Any:

@@ -74,7 +74,7 @@ def split(
     )
     side_N[open_N] = np.array([side for _, side in pieces])[drawn_N]
     sides = Sides(*(examples.take(np.flatnonzero(side_N == side)) for side in range(3)))
-    _demand_pictures(sides, {side for _, side in pieces}, examples, unit_N)
+    _demand_pictures(sides, {side for _, side in pieces}, examples, unit_N, spec.folds)
     return sides, np.flatnonzero(side_N == OUT)
 
 
@@ -191,7 +191,9 @@ def _pieces(spec: Split, given: np.ndarray | None) -> list[tuple[float, int]]:
     return [(share, side) for share, side in [(test, TEST), *pieces] if share]
 
 
-def _demand_pictures(sides: Sides, drawn: set[int], examples: Examples, unit_N: np.ndarray) -> None:
+def _demand_pictures(
+    sides: Sides, drawn: set[int], examples: Examples, unit_N: np.ndarray, folds: int | None
+) -> None:
     """Raises UserError where a class cannot be trained, or was too small to be drawn from."""
     if examples.sides is not None and TRAIN not in examples.sides:
         hint = "most should be: a network learns from these alone"
@@ -199,7 +201,7 @@ def _demand_pictures(sides: Sides, drawn: set[int], examples: Examples, unit_N: 
     for side in sorted(drawn):
         for index in np.flatnonzero(sides[side].counts() == 0):
             if side == TRAIN or not examples.multi_label:
-                _too_few(int(index), drawn, examples, unit_N)
+                _too_few(int(index), drawn, examples, unit_N, folds)
     if not len(sides.validation):
         problem = f"of {len(examples)} pictures none is left for validation"
         hint = (
@@ -208,7 +210,9 @@ def _demand_pictures(sides: Sides, drawn: set[int], examples: Examples, unit_N: 
         raise UserError("data.split", problem, hint)
 
 
-def _too_few(index: int, drawn: set[int], examples: Examples, unit_N: np.ndarray) -> None:
+def _too_few(
+    index: int, drawn: set[int], examples: Examples, unit_N: np.ndarray, folds: int | None
+) -> None:
     name = examples.classes[index]
     labels = examples.labels
     mine = np.flatnonzero(labels[:, index] if examples.multi_label else labels == index)
@@ -229,4 +233,8 @@ def _too_few(index: int, drawn: set[int], examples: Examples, unit_N: np.ndarray
     needs = [f"1 for {SIDES[each]}" for each in sorted(drawn - {TRAIN})]
     problem = f"class '{name}' has {known}, too few to split: {', '.join(needs)}"
     hint = "add pictures of the class or remove it"
+    if folds:
+        each = " and 1 for test" * (TEST in drawn)
+        problem = f"class '{name}' has {known}, too few for {folds} folds: 1 in each{each}"
+        raise UserError("data.split", problem, f"{hint}, or make fewer folds")
     raise UserError("data.split", f"{problem} and at least 1 to train on", hint)

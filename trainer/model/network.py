@@ -1,5 +1,7 @@
 """The network of a config, whatever its notation, and its scores as probabilities."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
@@ -42,6 +44,18 @@ def with_probabilities(model: keras.Model, loss: Call) -> keras.Model:
     activation = "sigmoid" if "Binary" in loss.name else "softmax"
     probabilities = keras.layers.Activation(activation)(model.output)
     return keras.Model(model.input, probabilities, name=model.name)
+
+
+def averaged(members: Sequence[keras.Model]) -> keras.Model:
+    """One network that gives the mean of the probabilities [N, K] of several with one input shape:
+    a deep ensemble (Lakshminarayanan et al. 2017)."""
+    pixels = keras.Input(members[0].input_shape[1:])
+    named = [
+        keras.Model(each.input, each.output, name=f"member_{index}")
+        for index, each in enumerate(members)
+    ]
+    mean = keras.layers.Average(name="probabilities")([each(pixels) for each in named])
+    return keras.Model(pixels, mean, name="ensemble")
 
 
 def with_temperature(model: keras.Model, temperature: float, multi_label: bool) -> keras.Model:

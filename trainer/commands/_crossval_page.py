@@ -1,0 +1,106 @@
+"""The report of a cross-validation, in Markdown with two pictures beside it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from trainer import files
+from trainer import run as runs
+from trainer.plots import comparison, confusion, style
+
+CLASSES = ("precision", "recall", "f1", "average_precision", "support")
+
+
+def write(
+    place: runs.CrossvalFolder, name: str, found: Mapping[str, Any], every: Sequence[runs.Run]
+) -> None:
+    """Writes report.md, curves.png, and confusion.png where a picture has one label.
+
+    Args:
+        name: of the config.
+        found: metrics.json.
+        every: the runs of the folds.
+    """
+    _draw(place, found, every)
+    tested = found["folds"][0]["test"]
+    blocks = [
+        f"# {name}: cross-validation of {len(every)} folds",
+        f"{found['examples']} pictures, each judged by the network that did not train on it. The "
+        "best epoch of a fold was chosen on the same pictures, so the figures are a little too "
+        "good. The standard deviation says how much a training depends on its pictures; folds "
+        "share most of these, so it is no error of the mean.",
+        "## Figures",
+        _figures(found["folds"], found["spread"]),
+        *(["## The same networks on the test split", _tested(found)] if tested else []),
+        "## Classes, all folds together",
+        _classes(found["classes"]),
+        *(["![confusion matrix](confusion.png)"] if "confusion" in found else []),
+        "## Trainings",
+        f"![curves](curves.png)\n\n{_trainings(found['folds'], every)}",
+    ]
+    files.write_text(place.report, "\n\n".join(blocks) + "\n")
+
+
+def _draw(place: runs.CrossvalFolder, found: Mapping[str, Any], every: Sequence[runs.Run]) -> None:
+    names = [f"fold {each['fold']}" for each in found["folds"]]
+    histories = [runs.read_history(each.history) for each in every]
+    panels = comparison.panels(names, histories, [runs.best_epoch(each) for each in every])
+    with files.replacing(place.curves) as partial:
+        style.save(comparison.draw(panels), partial)
+    if "confusion" in found:
+        counts_KK, classes = np.array(found["confusion"]), list(found["classes"])
+        with files.replacing(place.confusion) as partial:
+            style.save(confusion.draw(counts_KK, classes, normalised=False), partial)
+
+
+def _figures(folds: Sequence[Mapping[str, Any]], spread: Mapping[str, Any]) -> str:
+    rows = [
+        (name, *(_cell(each[name]) for each in folds), *_cells(value))
+        for name, value in spread.items()
+    ]
+    numbers = (f"fold {number}" for number in range(len(folds)))
+    return _table(("figure", *numbers, "mean", "standard deviation"), rows)
+
+
+def _tested(found: Mapping[str, Any]) -> str:
+    return _figures([each["test"] for each in found["folds"]], found["test_spread"])
+
+
+def _cells(value: Mapping[str, float]) -> tuple[str, str]:
+    return f"**{value['mean']:.4f}**", f"{value['deviation']:.4f}"
+
+
+def _classes(classes: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [(name, *(_cell(row[key]) for key in CLASSES)) for name, row in classes.items()]
+    return _table(("class", *(key.replace("_", " ") for key in CLASSES)), rows)
+
+
+def _trainings(folds: Sequence[Mapping[str, Any]], every: Sequence[runs.Run]) -> str:
+    rows = [
+        (
+            each["fold"],
+            each["examples"],
+            len(runs.read_history(this.history).get("loss", ())),
+            runs.best_epoch(this) or "-",
+            f"`{each['run']}`",
+        )
+        for each, this in zip(folds, every, strict=True)
+    ]
+    return _table(("fold", "pictures", "epochs", "best epoch", "run"), rows)
+
+
+def _cell(value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.4f}"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
+    return "\n".join(f"| {' | '.join(_plain(str(cell)) for cell in each)} |" for each in lines)
+
+
+def _plain(text: str) -> str:
+    """Text that ends no cell, begins no markup and no HTML."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

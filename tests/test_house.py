@@ -224,6 +224,8 @@ def test_options_live_in_the_config_not_on_the_command_line() -> None:
     assert options == {
         "init": ["--out"],
         "fit": ["--resume", "--set"],
+        "crossval": ["--ensemble", "--folds", "--resume", "--set"],
+        "compare": ["--json", "--out"],
         "check": ["--set"],
         "evaluate": ["--data", "--set", "--split"],
         "export": ["--set"],

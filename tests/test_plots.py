@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from trainer.plots import confusion, curves, explanation, reliability, style, tiles
+from trainer.plots import comparison, confusion, curves, explanation, reliability, style, tiles
 
 
 def drawn() -> Figure:
@@ -103,3 +103,31 @@ def test_an_explanation_shows_the_label_that_was_asked_for() -> None:
 def test_long_names_are_cut() -> None:
     assert explanation.short("folder/" * 9 + "hand.png") == "…folder/folder/folder/hand.png"
     assert explanation.short("a\udce9\n") == "a\\udce9?"
+
+
+# --- trainings laid over each other -------------------------------------------------------------
+
+
+def test_only_logs_that_all_trainings_have_are_laid_over_each_other() -> None:
+    one = {"loss": [2.0, 1.0], "val_loss": [3.0, 2.0], "f1": [0.5, 0.6], "learning_rate": [1, 1]}
+    other = {"loss": [2.0], "learning_rate": [1]}
+    panels = comparison.panels(["A", "B"], [one, other], [2, None])
+    assert list(panels) == ["loss"]
+    assert panels["loss"][0] == comparison.Course("A", [2.0, 1.0], [3.0, 2.0], 2)
+    assert panels["loss"][1] == comparison.Course("B", [2.0], None, None)
+
+
+def test_a_colour_per_training_and_a_ring_at_the_best_epoch() -> None:
+    panels = {
+        "loss": [comparison.Course("$A$", [2, 1], [3, 2], 2), comparison.Course("B", [2], None, 9)]
+    }
+    figure = comparison.draw(panels)
+    axes = figure.axes[0]
+    assert words(figure)[-4:] == ["$A$", "B", "training", "validation"]
+    ring = next(line for line in axes.lines if line.get_marker() == "o")
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (2, 2)  # of validation
+    assert len([line for line in axes.lines if line.get_marker() == "o"]) == 1  # 9 is no epoch of B
+    assert axes.lines[0].get_color() != axes.lines[-3].get_color()
+    style.pixels(
+        comparison.draw({"loss": [comparison.Course(str(n), [n], [n], 1) for n in range(12)]})
+    )

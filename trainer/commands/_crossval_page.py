@@ -9,6 +9,7 @@ from trainer import files
 from trainer import run as runs
 from trainer.plots import comparison, confusion, style
 
+UNSHOWN = ("micro_", "weighted_", "size_mb")  # of the figures; metrics.json has them
 CLASSES = ("precision", "recall", "f1", "average_precision", "support")
 
 
@@ -56,8 +57,9 @@ def _draw(place: runs.CrossvalFolder, found: Mapping[str, Any], every: Sequence[
 
 def _figures(folds: Sequence[Mapping[str, Any]], spread: Mapping[str, Any]) -> str:
     rows = [
-        (name, *(_cell(each[name]) for each in folds), *_cells(value))
+        (name.replace("_", " "), *(_cell(each[name]) for each in folds), *_cells(value))
         for name, value in spread.items()
+        if not name.startswith(UNSHOWN)
     ]
     numbers = (f"fold {number}" for number in range(len(folds)))
     return _table(("figure", *numbers, "mean", "standard deviation"), rows)

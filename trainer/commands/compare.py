@@ -269,10 +269,9 @@ def _warn(pair: str, test: Mapping[str, Any]) -> None:
             f"{pair} were not evaluated on the same pictures: {test['common']} are common to "
             f"{first} and {second}; the test is on these, the figures above are not"
         )
-    if test["other_label"]:
-        terminal.warn(
-            f"{pair}: {test['other_label']} pictures have another label now and are left out"
-        )
+    if changed := test["other_label"]:
+        said = "picture has" if changed == 1 else "pictures have"
+        terminal.warn(f"{pair}: {changed} {said} another label now: not tested on")
     if test["other_source"]:
         terminal.warn(f"{pair} have different sources: pictures are taken for the same by path")
 

@@ -127,12 +127,12 @@ def _demand_same(
         raise ExceptionGroup("changed", changed)
     with place.folds.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         _, *written = map(tuple, csv.reader(file))
-    other = {*written} ^ {*rows}
+    other = {row[0] for row in {*written} ^ {*rows}}
     if other:
-        name = min(other)[0]
-        what = f"{len({row[0] for row in other})} pictures came, went or changed, such as {name}"
+        count = f"{len(other)} picture{'s' * (len(other) != 1)}"
+        problem = f"{count} came, went or changed, such as {min(other)}, since {place.folder} began"
         hint = "bring them back, or begin anew without --resume"
-        raise UserError("data.source", f"{what}, since {place.folder} began", hint)
+        raise UserError("data.source", problem, hint)
 
 
 @contextmanager

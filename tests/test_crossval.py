@@ -107,7 +107,7 @@ def test_folds_an_interruption_and_an_ensemble(
     check_ensemble(place, trainer)
     report = place.report.read_text()
     assert report.startswith("# small: cross-validation of 2 folds\n")
-    assert "| class | precision | recall | f1 | average precision | support |" in report
+    assert "| class | precision | recall | F1 | average precision | pictures |" in report
     assert place.curves.stat().st_size and place.confusion.stat().st_size
 
 

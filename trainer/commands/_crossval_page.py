@@ -7,10 +7,11 @@ import numpy as np
 
 from trainer import files
 from trainer import run as runs
+from trainer.commands._figures import UNSHOWN, cell, words
 from trainer.plots import comparison, confusion, style
 
-UNSHOWN = ("micro_", "weighted_", "size_mb")  # of the figures; metrics.json has them
-CLASSES = ("precision", "recall", "f1", "average_precision", "support")
+SAME = "size_mb"  # a figure that all folds have in common
+CLASSES = ("precision", "recall", "f1", "average_precision")
 
 
 def write(
@@ -57,9 +58,9 @@ def _draw(place: runs.CrossvalFolder, found: Mapping[str, Any], every: Sequence[
 
 def _figures(folds: Sequence[Mapping[str, Any]], spread: Mapping[str, Any]) -> str:
     rows = [
-        (name.replace("_", " "), *(_cell(each[name]) for each in folds), *_cells(value))
+        (words(name), *(cell(each[name]) for each in folds), *_cells(value))
         for name, value in spread.items()
-        if not name.startswith(UNSHOWN)
+        if not name.startswith(UNSHOWN) and name != SAME
     ]
     numbers = (f"fold {number}" for number in range(len(folds)))
     return _table(("figure", *numbers, "mean", "standard deviation"), rows)
@@ -74,8 +75,11 @@ def _cells(value: Mapping[str, float]) -> tuple[str, str]:
 
 
 def _classes(classes: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = [(name, *(_cell(row[key]) for key in CLASSES)) for name, row in classes.items()]
-    return _table(("class", *(key.replace("_", " ") for key in CLASSES)), rows)
+    rows = [
+        (name, *(cell(row[key]) for key in CLASSES), row["support"])
+        for name, row in classes.items()
+    ]
+    return _table(("class", *map(words, CLASSES), "pictures"), rows)
 
 
 def _trainings(folds: Sequence[Mapping[str, Any]], every: Sequence[runs.Run]) -> str:
@@ -90,12 +94,6 @@ def _trainings(folds: Sequence[Mapping[str, Any]], every: Sequence[runs.Run]) ->
         for each, this in zip(folds, every, strict=True)
     ]
     return _table(("fold", "pictures", "epochs", "best epoch", "run"), rows)
-
-
-def _cell(value: float | int | None) -> str:
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.4f}"
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from trainer import files, terminal
 from trainer import run as runs
 from trainer.commands import _predictions
+from trainer.commands._figures import UNSHOWN, cell, words
 from trainer.commands._predictions import Predictions
 from trainer.config import tree
 from trainer.config.load import load
@@ -20,7 +21,6 @@ from trainer.plots import comparison, style
 MOST = len(ascii_uppercase)  # runs: each has a letter
 CLASSES = 12  # in the table: those that differ most
 WIDTH = 48  # characters of a value that are shown
-UNSHOWN = ("micro_", "weighted_")  # of the figures, as `evaluate` has it
 OWN = ("name", "runs")  # of a config: where it lies
 TIMES = {"images_per_second": "images per second", "step_ms": "ms per step"}
 
@@ -176,7 +176,7 @@ def _show_figures(every: Sequence[Compared]) -> None:
         [
             ("pictures", *(each.metrics["examples"] for each in every)),
             *(
-                (_words(name), *(_number(each.metrics.get(name)) for each in every))
+                (words(name), *(cell(each.metrics.get(name)) for each in every))
                 for name in names
                 if not name.startswith(UNSHOWN)
             ),
@@ -190,16 +190,8 @@ def _show_figures(every: Sequence[Compared]) -> None:
     terminal.table(
         f"F1 of each class{most}",
         ("class", *(each.letter for each in every)),
-        [(name, *map(_number, values[name])) for name in apart[:CLASSES]],
+        [(name, *map(cell, values[name])) for name in apart[:CLASSES]],
     )
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ").replace("f1", "F1").replace("roc auc", "ROC-AUC")
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 # --- chance -------------------------------------------------------------------------------------
@@ -312,9 +304,9 @@ def _show_times(facts: Sequence[Mapping[str, Any]]) -> None:
         ("epochs", *(each["epochs"] or "-" for each in facts)),
         ("best epoch", *(each["best_epoch"] or "-" for each in facts)),
     ]
-    for name, words in TIMES.items():
+    for name, title in TIMES.items():
         values = [each["timing"].get(name) for each in facts]
-        rows.append((words, *("-" if value is None else f"{value:.1f}" for value in values)))
+        rows.append((title, *("-" if value is None else f"{value:.1f}" for value in values)))
     waits = [each["timing"].get("input_wait") for each in facts]
     rows.append(("waiting for input", *("-" if w is None else f"{w:.1%}" for w in waits)))
     letters = (each["letter"] for each in facts)

@@ -11,6 +11,7 @@ import numpy as np
 from trainer import files, terminal
 from trainer import run as runs
 from trainer.commands import _child, _crossval_page, _gather, _predictions
+from trainer.commands._figures import cell, words
 from trainer.commands._predictions import Predictions
 from trainer.config import Config, tree
 from trainer.config.load import load, located
@@ -298,24 +299,20 @@ def _show(found: Mapping[str, Any]) -> None:
     mean, deviation = spread[head]["mean"], spread[head]["deviation"]
     title = f"{head.replace('_', ' ')} {mean:.4f} ± {deviation:.4f}"
     rows = [
-        (each["fold"], each["examples"], *(f"{each[name]:.4f}" for name in names),
-         *[f"{each['test'][head]:.4f}" for _ in range(tested)])
+        (each["fold"], each["examples"], *(cell(each[name]) for name in names),
+         *[cell(each["test"][head])] * tested)
         for each in folds
     ]  # fmt: skip
     tests = [found["test_spread"][head]] if tested else []
     for what, key in (("mean", "mean"), ("± standard deviation", "deviation")):
         values = [*(spread[name] for name in names), *tests]
-        rows.append((what, "", *(f"{each[key]:.4f}" for each in values)))
+        rows.append((what, "", *(cell(each[key]) for each in values)))
     terminal.say()
     terminal.table(
         f"{len(folds)} folds: {title}, each picture by the network without it",
-        ("fold", "pictures", *map(_words, names), *[f"test {_words(head)}"] * tested),
+        ("fold", "pictures", *map(words, names), *[f"test {words(head)}"] * tested),
         rows,
     )
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ").replace("f1", "F1")
 
 
 def _threshold(base: Config) -> float:

@@ -11,6 +11,7 @@ from trainer import run as runs
 from trainer.commands import _confidence, _evaluation, _predictions
 from trainer.commands._about import about
 from trainer.commands._evaluation import Seen
+from trainer.commands._figures import UNSHOWN, cell, words
 from trainer.commands._restore import Trained, restore, sides
 from trainer.config.load import located
 from trainer.data.examples import SIDES
@@ -19,15 +20,6 @@ from trainer.evaluation import calibration, gates, metrics, predict
 from trainer.evaluation.metrics import Scored
 
 SHOWN = 20  # classes at most in a confusion matrix on the terminal; metrics.json has them all
-UNSHOWN = ("micro_", "weighted_")  # of the figures; metrics.json has them
-SPELLED = {
-    "f1": "F1",
-    "roc auc": "ROC-AUC",
-    "size mb": "size MB",
-    "brier": "Brier",
-    "matthews": "Matthews'",
-    "cohen": "Cohen's",
-}
 TEST = "test"
 
 
@@ -165,7 +157,7 @@ def _judge(place: runs.Evaluated, trained: Trained, found: dict[str, Any]) -> No
         "gates",
         ("figure", "bound", "wanted", "found", "result"),
         [
-            (each.name, each.bound, f"{each.wanted:g}", _number(each.found), _word(each.passed))
+            (each.name, each.bound, f"{each.wanted:g}", cell(each.found), _word(each.passed))
             for each in every
         ],
     )
@@ -194,9 +186,9 @@ def _show(title: str, trained: Trained, found: dict[str, Any]) -> None:
         first = ("exact_match" if several else "accuracy", "macro_f1", "calibration_error")
         terminal.table(
             f"by {column}",
-            (column, *(_words(name) for name in first), "pictures"),
+            (column, *(words(name) for name in first), "pictures"),
             [
-                (value, *(_number(row[name]) for name in first), row["examples"])
+                (value, *(cell(row[name]) for name in first), row["examples"])
                 for value, row in values.items()
             ],
         )
@@ -207,9 +199,9 @@ def _show_classes(title: str, classes: dict[str, dict[str, Any]]) -> None:
     columns = [name for name in next(iter(classes.values())) if name != "support"]
     terminal.table(
         title,
-        ("class", *(_words(column) for column in columns), "pictures"),
+        ("class", *(words(column) for column in columns), "pictures"),
         [
-            (name, *(_number(row[column]) for column in columns), row["support"])
+            (name, *(cell(row[column]) for column in columns), row["support"])
             for name, row in classes.items()
         ],
     )
@@ -226,7 +218,7 @@ def _show_figures(found: dict[str, Any], level: float) -> None:
         f"figures, and between which bounds they lie in {100 * level:g} % of resamples",
         ("figure", "value", "from", "to"),
         [
-            (_words(name), *map(_number, (value, *intervals.get(name, (None, None)))))
+            (words(name), *map(cell, (value, *intervals.get(name, (None, None)))))
             for name, value in figures.items()
         ],
     )
@@ -243,19 +235,8 @@ def _say_confidence(found: dict[str, Any]) -> None:
         reject = found["reject"]
         terminal.say(
             f"unsure   below {reject['probability']:.4f}: {reject['kept']:.1%} are not, and of "
-            f"these {_number(reject['found'])} are right; wanted {reject['precision']:g}"
+            f"these {cell(reject['found'])} are right; wanted {reject['precision']:g}"
         )
-
-
-def _words(name: str) -> str:
-    words = name.replace("_", " ")
-    for plain, spelled in SPELLED.items():
-        words = words.replace(plain, spelled)
-    return words
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 def _word(passed: bool) -> str:

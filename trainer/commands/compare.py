@@ -283,16 +283,20 @@ def _show_apart(title: str, rows: Mapping[str, list[Any]], every: Sequence[Compa
 
 
 def _cells(values: Sequence[Any]) -> list[str]:
-    """Of lists of different lengths, what is not in all of them."""
+    """Of lists of different lengths: how long, and what is not in all of them."""
     if all(isinstance(each, list) for each in values):
         lines = [[tree.line(item) for item in each] for each in values]
         shared = set(lines[0]).intersection(*lines[1:])
         own = [[item for item in each if item not in shared] for each in lines]
         return [
-            _short(f"{len(whole)}: {', '.join(mine)}" if mine else f"{len(whole)}")
+            _short(f"{_items(len(whole))}{', with ' * bool(mine)}{', '.join(mine)}")
             for whole, mine in zip(lines, own, strict=True)
         ]
     return ["-" if each is None else _short(tree.line(each)) for each in values]
+
+
+def _items(count: int) -> str:
+    return f"{count} item{'s' * (count != 1)}"
 
 
 def _short(text: str) -> str:

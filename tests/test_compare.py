@@ -133,7 +133,9 @@ def test_what_differs_in_the_configs(workplace: Path, trainer: Trainer) -> None:
     }  # fmt: skip
     said = found["said"].out
     assert "│ 2 items, with {RandomBrightnessContrast: {p: 1}} │ 1 item " in said
-    assert "│ {Adam: {learning_rate: 0.01}}                    │ {SGD: {learning_rate: 0.1}} │" in said
+    assert (
+        "│ {Adam: {learning_rate: 0.01}}                    │ {SGD: {learning_rate: 0.1}} │" in said
+    )
 
 
 def test_what_is_apart() -> None:

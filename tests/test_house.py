@@ -43,7 +43,7 @@ FLOORS = [
     },
     {"objects", "run"},
     {"config"},
-    {"files", "parts", "plots", "backgrounds", "layers", "terminal"},
+    {"files", "parts", "plots", "backgrounds", "layers", "terminal", "html"},
     {"errors"},
     {"__init__"},
 ]

@@ -79,6 +79,21 @@ class Run(NamedTuple):
         return Evaluated(self.folder if name == "test" else self.folder / "evaluation" / name)
 
     @property
+    def report(self) -> Path:
+        """Everything about the run on one page."""
+        return self.folder / "report.html"
+
+    @property
+    def card(self) -> Path:
+        """The same in short, for whoever gets the model."""
+        return self.folder / "model_card.md"
+
+    @property
+    def mistakes(self) -> Path:
+        """Pictures whose label the network contradicts, the surest first."""
+        return self.folder / "mistakes.csv"
+
+    @property
     def custom(self) -> Path:
         """Sources of the user's own modules that the config names."""
         return self.folder / "custom"

@@ -159,6 +159,24 @@ def evaluate(
 
 
 @app.command()
+def report(
+    run: Target = None,
+    overrides: Overrides = [],  # noqa: B006
+    seconds: Annotated[
+        float,
+        typer.Option("--seconds", help="How long to ask about training pictures.", min=0),
+    ] = 8,
+) -> None:
+    """Show everything about a run on one page, and say whether it can be shipped."""
+    with _reported():
+        _import_libraries()
+        from trainer.commands import report as verb
+        from trainer.run import find
+
+        verb.run(find(run), overrides, seconds)
+
+
+@app.command()
 def export(run: Target = None, overrides: Overrides = []) -> None:  # noqa: B006
     """Write SavedModel and ONNX, and prove that they agree with Keras."""
     with _reported():

@@ -153,6 +153,11 @@ class Run(NamedTuple):
         """What leaves the project."""
         return self.folder / "export"
 
+    @property
+    def parity(self) -> Path:
+        """How far each exported file agrees with Keras."""
+        return self.export / PARITY
+
 
 class Evaluated(NamedTuple):
     """The folder of a run itself for the test split, `evaluation/<name>/` in it for others."""

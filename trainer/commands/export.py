@@ -51,7 +51,7 @@ def run(this: runs.Run, overrides: Sequence[str] = ()) -> None:
     split = sides(this, trained)
     proof = validation(this, trained, split.validation)
     material = Material(trained.model, about(this, trained), _calibration(trained, split.train))
-    found = this.export / runs.PARITY
+    found = this.parity
     files.demand_writable(found, str(this.folder))
     rows: list[dict[str, Any]] = []
     specs = trained.config.export

@@ -1,4 +1,4 @@
-"""What lies in the folder of a run. N pictures of the evaluated split, K classes."""
+"""What lies in the folder of a run. K classes."""
 
 import csv
 import json
@@ -11,6 +11,8 @@ from trainer.errors import UserError
 from trainer.report.mistakes import Judged
 from trainer.run import Run
 
+SIDES = ("train", "validation", "test")
+CHIEF = ("test", "validation")  # what the report is about: the first that was evaluated
 SEPARATOR = "|"  # between the labels of one picture
 
 
@@ -26,18 +28,15 @@ class Found(NamedTuple):
     left_out: dict[str, str]  # path -> why a picture is on no side
     history: list[dict[str, float]]  # the logs of each epoch
     timing: list[dict[str, float]]  # what each epoch took
+    split: str  # which side was evaluated
     metrics: dict[str, Any]
-    predictions: list[Judged]  # N
+    predictions: list[Judged]
+    others: dict[str, list[Judged]]  # of the other sides that were evaluated
     confidence: dict[str, Any]
     gates: list[dict[str, Any]]
     parity: list[dict[str, Any]]  # of each exported file
     environment: dict[str, Any]
     config: str  # as text
-
-    @property
-    def split(self) -> str:
-        """Which pictures were evaluated."""
-        return str(self.metrics.get("split", "test"))
 
 
 def read(run: Run, name: str) -> Found:
@@ -50,6 +49,8 @@ def read(run: Run, name: str) -> Found:
         for label in _labels(labels, several):
             of_side = counts.setdefault(side, dict.fromkeys(classes, 0))
             of_side[label] = of_side.get(label, 0) + 1
+    said = {side: _predictions(run, side, several) for side in SIDES}
+    split = next((side for side in CHIEF if run.evaluated(side).metrics.is_file()), CHIEF[0])
     return Found(
         name=name,
         folder=run.folder,
@@ -60,10 +61,12 @@ def read(run: Run, name: str) -> Found:
         left_out=data["left_out"],
         history=_numbers(run.history),
         timing=_numbers(run.timing),
-        metrics=_json(run.metrics, {}),
-        predictions=_predictions(run, several),
+        split=split,
+        metrics=_json(run.evaluated(split).metrics, {}),
+        predictions=said.pop(split),
+        others={side: found for side, found in said.items() if found},
         confidence=_json(run.confidence, {}),
-        gates=_json(run.gates, []),
+        gates=_json(run.evaluated(split).gates, []),
         parity=_json(run.parity, []),
         environment=_json(run.environment, {}),
         config=run.config.read_text(encoding="utf-8"),
@@ -102,15 +105,19 @@ def _numbers(path: Path) -> list[dict[str, float]]:
         raise _damaged(path, error) from None
 
 
-def _predictions(run: Run, several: bool) -> list[Judged]:
-    split = _json(run.metrics, {}).get("split", "test")
+def _predictions(run: Run, side: str, several: bool) -> list[Judged]:
+    path = run.evaluated(side).predictions
     try:
         return [
-            Judged(path, split, _labels(truth, several), _labels(label, several), tuple(map(float, scores)))
-            for path, truth, label, _, *scores in _rows(run.predictions)[1:]
+            Judged(name, side, _labels(truth, several), _labels(label, several), _scores(scores))
+            for name, truth, label, _, *scores in _rows(path)[1:]
         ]
     except ValueError as error:
-        raise _damaged(run.predictions, error) from None
+        raise _damaged(path, error) from None
+
+
+def _scores(cells: Sequence[str]) -> tuple[float, ...]:
+    return tuple(map(float, cells))
 
 
 def _labels(cell: str, several: bool) -> tuple[str, ...]:
@@ -121,9 +128,3 @@ def _labels(cell: str, several: bool) -> tuple[str, ...]:
 
 def _damaged(path: Path, error: Exception) -> UserError:
     return UserError(str(path), f"cannot be read: {error}", "trainer evaluate writes it anew")
-
-
-def share(counts: dict[str, int], names: Sequence[str]) -> float:
-    """Of the most frequent of the classes, 0 to 1: what guessing it always would get right."""
-    total = sum(counts.get(name, 0) for name in names)
-    return max((counts.get(name, 0) for name in names), default=0) / max(total, 1)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+SURE = 0.8  # of `Mistake.sure`, from which on a label is worth a look by all means
 EPSILON = 1e-7  # of a probability in a logarithm
 
 
@@ -29,9 +30,7 @@ class Mistake(NamedTuple):
     loss: float  # crossentropy in nats
 
 
-def mistakes(
-    every: Iterable[Judged], classes: Sequence[str], multi_label: bool
-) -> list[Mistake]:
+def mistakes(every: Iterable[Judged], classes: Sequence[str], multi_label: bool) -> list[Mistake]:
     """The wrong ones, in their order."""
     number = {name: index for index, name in enumerate(classes)}
     judge = _several if multi_label else _single

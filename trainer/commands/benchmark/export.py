@@ -63,7 +63,7 @@ def run(this: runs.Run, overrides: Sequence[str], seconds: float, out: Path | No
 
 def _written(this: runs.Run) -> list[Path]:
     """The files that the last export has given their names, as far as a runtime here opens them."""
-    listed = this.export / "parity.json"
+    listed = this.parity
     try:
         rows = json.loads(listed.read_text(encoding="utf-8"))
         paths = [this.export / Path(row["file"]).name for row in rows]

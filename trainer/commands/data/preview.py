@@ -55,8 +55,10 @@ def run(config: Config, out: Path | None) -> None:
     terminal.say(f"watch    tensorboard --logdir {runs.preview_events(config)}")
 
 
-def chosen(examples: Examples, spec: Data, seed: int) -> list[Shown]:
-    """Up to ROWS readable pictures, spread over the classes and sorted by them: the first of the
+def chosen(
+    examples: Examples, spec: Data, seed: int, rows: int = ROWS, epochs: int = EPOCHS
+) -> list[Shown]:
+    """Up to so many readable pictures, spread over the classes and sorted by them: the first of the
     stream, those that are drawn in every epoch before others. (An epoch is a whole number of
     batches, so one may begin before the last pass over the pictures has ended.)
 
@@ -66,15 +68,15 @@ def chosen(examples: Examples, spec: Data, seed: int) -> list[Shown]:
     length = -(-len(examples) // spec.batch_size) * spec.batch_size  # positions of an epoch
     drawn = [
         np.fromiter(map(order, range(epoch * length, (epoch + 1) * length)), np.int64, length)
-        for epoch in range(EPOCHS)
+        for epoch in range(epochs)
     ]
     always = functools.reduce(np.intersect1d, drawn)
     candidates = spread(examples, dict.fromkeys([*drawn[0][np.isin(drawn[0], always)], *drawn[0]]))
-    found = list(itertools.islice(_readable(examples, candidates, spec), ROWS))
+    found = list(itertools.islice(_readable(examples, candidates, spec), rows))
     if not found:
         raise UserError("data.source", "not one training picture can be read")
     shown = [
-        Shown(index, pixels, [_place(index, drawn[n], n * length) for n in range(EPOCHS)])
+        Shown(index, pixels, [_place(index, drawn[n], n * length) for n in range(epochs)])
         for index, pixels in found
     ]
     return sorted(shown, key=lambda each: examples.names_of(each.number))
@@ -106,21 +108,23 @@ def _readable(
 
 
 def _sheet(config: Config, examples: Examples, shown: Sequence[Shown]) -> Image.Image:
-    seen_at = _mixed(config, examples) if config.data.mix else _augmented(config)
+    seen = seen_at(config, examples)
 
     def row(each: Shown) -> contact.Row:
-        seen = [
-            None if position is None else seen_at(each.pixels, position)
-            for position in each.positions
+        cells = [
+            None if position is None else seen(each.pixels, position) for position in each.positions
         ]
         caption = ", ".join(examples.names_of(each.number)) or "no label"
-        return contact.Row(caption, examples.pictures.name(each.number), [each.pixels, *seen])
+        return contact.Row(caption, examples.pictures.name(each.number), [each.pixels, *cells])
 
     heads = ["original", *(f"epoch {number}" for number in range(1, EPOCHS + 1))]
     return contact.draw(heads, [row(each) for each in shown], "not drawn")
 
 
-def _augmented(config: Config) -> augment.Augment:
+def seen_at(config: Config, examples: Examples) -> augment.Augment:
+    """(pixels [H, W, C] as loaded, position in the stream) -> [H, W, C] as training sees them."""
+    if config.data.mix:
+        return _mixed(config, examples)
     return augment.build(config.data.augment, config.seed)
 
 

@@ -28,7 +28,9 @@ from trainer.report.mistakes import Judged, Mistake
 from trainer.report.page import Shown
 
 LEAST = 500  # training pictures that the network is asked about, however long it takes
-UNSEEN = ("validation", "train")  # sides that it is asked about where they were not evaluated
+# Sides that it is asked about where they were not evaluated.
+UNSEEN = ("validation", "train")
+WORDS = {"train": "training"}
 
 
 class Opened(NamedTuple):
@@ -74,7 +76,9 @@ def asked(run: runs.Run, found: Found, opened: Opened, seconds: float) -> Asked:
             so that those before are a fair sample.
     """
     known = {found.split: found.predictions, **found.others}
-    told = {side: f"all {len(each):,} {side}" for side, each in known.items() if each}
+    told = {
+        side: f"all {len(each):,} {WORDS.get(side, side)}" for side, each in known.items() if each
+    }
     judged: list[Judged] = []
     if opened.trained and opened.sides:
         until = time.monotonic() + seconds
@@ -84,7 +88,7 @@ def asked(run: runs.Run, found: Found, opened: Opened, seconds: float) -> Asked:
                 continue
             answers = list(_answers(run, opened.trained, side, examples, until))
             part = "all" if len(answers) == len(examples) else f"{len(answers):,} of"
-            told[side] = f"{part} {len(examples):,} {side}"
+            told[side] = f"{part} {len(examples):,} {WORDS.get(side, side)}"
             judged += answers
     said = f"The network was asked about {_listed(list(told.values()))} pictures." if told else ""
     return Asked(judged, said)

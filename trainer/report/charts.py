@@ -27,7 +27,8 @@ svg .best { stroke: var(--muted); stroke-dasharray: 3 3; }
 svg .ideal { stroke: var(--text); stroke-dasharray: 4 3; }
 svg .column { fill: var(--one); } svg .gap { stroke: var(--two); stroke-width: 2; }
 svg .dot { fill: var(--two); } svg .count { fill: var(--left); }
-.key { display: flex; flex-wrap: wrap; gap: 2px 14px; font-size: 12px; color: var(--muted); }
+.key { display: flex; flex-wrap: wrap; gap: 2px 14px; margin: 0; font-size: 12px;
+  color: var(--muted); }
 .key i { display: inline-block; width: 14px; height: 3px; margin-right: 5px; border-radius: 2px;
   vertical-align: middle; background: var(--one); } .key i.two { background: var(--two); }
 """
@@ -112,7 +113,7 @@ def reliability(
     body += f'<path class="ideal" d="M{frame.x(0)} {frame.y(0)}L{frame.x(1)} {frame.y(1)}"/>'
     body += f'<text x="{LEFT - 6}" y="{height - 62}" text-anchor="end">{most}</text>'
     body += f'<text x="{WIDTH - RIGHT}" y="{height - 6}" text-anchor="end">confidence</text>'
-    body += f'<text x="{LEFT}" y="{height - 6}">claims</text>'
+    body += f'<text x="{LEFT}" y="{height - 6}">how many</text>'
     return _box(title, body, ["how often it is right", "what it claims"], height)
 
 
@@ -168,7 +169,7 @@ def _box(title: str, body: str, names: Sequence[str], height: float) -> str:
         f'<span><i class="{kind}"></i>{text(name)}</span>'
         for kind, name in zip(("one", "two"), names, strict=False)
     )
-    key = f'<div class="key">{key}</div>' if len(names) > 1 else ""
+    key = f'<p class="key">{key}</p>' if len(names) > 1 else ""
     return (
         f'<figure class="chart"><h3>{text(title)}</h3>{key}'
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{text(title)}">{body}</svg>'

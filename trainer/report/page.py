@@ -27,6 +27,8 @@ h3 { margin: 22px 0 2px; font-size: 15px; }
 nav { display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 0 0 20px; font-size: 14px; }
 section > p:first-of-type { margin-top: 2px; }
 .scroll { overflow-x: auto; margin-top: 10px; }
+.scroll td:first-child { overflow-wrap: break-word; min-width: 88px; }
+.figures { max-width: 620px; }
 .share { min-width: 60px; height: 10px; border-radius: 2px; background: var(--panel); }
 .share i { display: block; height: 10px; border-radius: 2px; background: var(--one); }
 .classes td:last-child, .counts td:last-child { width: 26%; }
@@ -57,9 +59,11 @@ pre { overflow-x: auto; padding: 12px; border-radius: 6px; background: var(--pan
   font: 12px/1.5 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
 @media (max-width: 480px) { .verdict { padding: 12px 14px; } td, th { padding-left: 10px; }
   table { font-size: 14px; } .samples img { max-width: 76px; max-height: 76px; }
-  .pairs-of { grid-template-columns: 1fr; }
-  .pairs-of figure > div { height: 132px; } .pairs-of img { max-width: 132px; max-height: 132px; }
-  .classes td:last-child, .classes th:last-child, .counts td:last-child { display: none; } }
+  .pairs-of { grid-template-columns: 1fr; gap: 8px; }
+  .pairs-of figure { display: grid; grid-template-columns: auto 1fr; gap: 10px; }
+  .pairs-of figcaption { margin: 0; }
+  .classes td:last-child, .classes th:last-child, .classes th:nth-child(5),
+  .classes td:nth-child(5), .classes th:nth-child(6), .classes td:nth-child(6), .counts td:last-child { display: none; } }
 @media print { nav { display: none; } .scroll { overflow: visible; } .list a { color: inherit; }
   section { break-inside: auto; } tr { break-inside: avoid; } }
 """

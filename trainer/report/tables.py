@@ -15,6 +15,10 @@ PAIRS = 20  # confusions that are listed
 SEEN = 0.6  # share of a row from which on numbers are white
 UNITS = {"latency_ms": "latency", "size_mb": "size of the weights"}
 NAMES = {"f1": "F1", "roc auc": "ROC-AUC", "cohen": "Cohen's", "matthews": "Matthews'"}
+CHIEF = (  # figures that come first, as far as there are such
+    *("accuracy", "exact_match", "balanced_accuracy", "macro_f1", "mean_average_precision"),
+    *("roc_auc", "worst_recall", "log_loss", "calibration_error", "size_mb"),
+)
 HIDDEN = ("micro_", "weighted_")  # figures that stand in metrics.json alone
 
 
@@ -56,17 +60,16 @@ def figures(found: Found) -> str:
     if not metrics:
         return said(f"Not evaluated yet: trainer evaluate {found.folder}")
     intervals, heads = metrics.get("intervals", {}), ["figure", "value"]
-    names = [
-        name
-        for name, each in metrics.items()
-        if isinstance(each, float) and not name.startswith(HIDDEN)
-    ]
+    known = [name for name, each in metrics.items() if isinstance(each, float)]
+    names = [name for name in dict.fromkeys([*CHIEF, *known]) if name in known]
     rows = []
     for name in names:
+        if name.startswith(HIDDEN):
+            continue
         low, high = intervals.get(name, (None, None))
         between = "" if low is None else f"{value(name, low)} to {value(name, high)}"
         rows.append([text(words(name)), value(name, metrics[name]), between])
-    body = table([*heads, "between" if intervals else ""], rows)
+    body = table([*heads, "between" if intervals else ""], rows, "figures")
     return body + _gates(found) + _slices(found)
 
 
@@ -84,7 +87,7 @@ def _gates(found: Found) -> str:
         ]
         for gate in found.gates
     ]
-    return "<h3>Gates</h3>" + table(["figure", "wanted", "found", ""], rows)
+    return "<h3>Gates</h3>" + table(["figure", "wanted", "found", ""], rows, "figures")
 
 
 def _slices(found: Found) -> str:

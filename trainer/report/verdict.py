@@ -41,6 +41,8 @@ def verdict(checks: list[Check], found: Found) -> Verdict:
         return Verdict("warning", "Nobody knows.", "It was not evaluated.")
     if not found.gates:
         because = "Nothing speaks against it, but no gates say what is good enough."
+        if count["warning"]:
+            because = f"{_first(checks, 'warning')} No gates say what is good enough."
         return Verdict("warning", "That is for you to say.", because)
     if count["warning"]:
         return Verdict("warning", "Yes, with reservations.", _first(checks, "warning"))
@@ -150,7 +152,7 @@ def _classes(found: Found) -> list[Check]:
         least = min(few, key=lambda name: (few[name], name))
         some = "1 class was" if len(few) == 1 else f"{len(few)} classes were"
         title = f"{some} measured on fewer than {FEW} pictures"
-        meaning = f"The figures of such classes say little; the fewest has '{least}': {few[least]}."
+        meaning = f"Such figures say little. '{least}' has {few[least]}."
         answers.append(Check("warning", title, meaning, "classes"))
     return answers
 

@@ -38,7 +38,7 @@ FLOORS = [
     {"cli"},
     {"commands"},
     {
-        *("data", "model", "training", "evaluation", "explain", "board"),
+        *("data", "model", "training", "evaluation", "explain", "board", "report"),
         *("export", "runtimes", "serving", "transforms"),
     },
     {"objects", "run"},
@@ -228,6 +228,7 @@ def test_options_live_in_the_config_not_on_the_command_line() -> None:
         "compare": ["--json", "--out"],
         "check": ["--set"],
         "evaluate": ["--data", "--set", "--split"],
+        "report": ["--seconds", "--set"],
         "export": ["--set"],
         "predict": ["--every", "--frames", "--out", "--sort-into", "--top"],
         "explain": ["--class", "--layer", "--method", "--out"],

@@ -63,7 +63,8 @@ pre { overflow-x: auto; padding: 12px; border-radius: 6px; background: var(--pan
   .pairs-of figure { display: grid; grid-template-columns: auto 1fr; gap: 10px; }
   .pairs-of figcaption { margin: 0; }
   .classes td:last-child, .classes th:last-child, .classes th:nth-child(5),
-  .classes td:nth-child(5), .classes th:nth-child(6), .classes td:nth-child(6), .counts td:last-child { display: none; } }
+  .classes td:nth-child(5), .classes th:nth-child(6), .classes td:nth-child(6),
+  .counts td:last-child { display: none; } }
 @media print { nav { display: none; } .scroll { overflow: visible; } .list a { color: inherit; }
   section { break-inside: auto; } tr { break-inside: avoid; } }
 """

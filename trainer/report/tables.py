@@ -260,8 +260,9 @@ def export(found: Found) -> str:
         return said(f"Not exported yet: trainer export {found.folder}")
     rows = []
     for row in found.parity:
-        compared = [text(row["reason"]), "", ""]
-        if "reason" not in row:
+        if "reason" in row:  # it gave no scores at all
+            compared = [text(row["reason"]), "", ""]
+        else:
             limit = "" if row["tolerance"] is None else f" of {row['tolerance']:.0e}"
             compared = [
                 f"{row['same_label']} of {row['images']}",

@@ -83,7 +83,7 @@ def _evaluated(found: Found) -> Check:
     metrics = found.metrics
     if not metrics:
         meaning = "There are no figures. Evaluate it: trainer evaluate " + str(found.folder)
-        return Check("problem", "The run was not evaluated", meaning, "figures")
+        return Check("warning", "The run was not evaluated", meaning, "figures")
     name = chief(found)
     title = f"{name.replace('_', ' ').capitalize()} {metrics[name]:.1%}"
     title += f" on {metrics['examples']:,} {found.split} pictures"

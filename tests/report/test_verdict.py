@@ -1,0 +1,113 @@
+"""Can it be shipped?"""
+
+from pathlib import Path
+from typing import Any
+
+from tests.report.folders import GATES, METRICS, PARITY, found, trained
+from trainer.report.found import Found, read
+from trainer.report.verdict import checks, verdict
+
+
+def titles(found: Found, against: int = 0) -> dict[str, str]:
+    return {check.title: check.level for check in checks(found, against)}
+
+
+def good(folder: Path, **changes: Any) -> Found:
+    """A run that nothing speaks against, but for what is changed."""
+    classes = {name: {"precision": 0.9, "recall": 0.9, "f1": 0.9, "support": 100} for name in "ab"}
+    metrics = {
+        "split": "test",
+        "examples": 200,
+        "accuracy": 0.9,
+        "calibration_error": 0.02,
+        "intervals": {"accuracy": [0.87, 0.93]},
+        "classes": classes,
+    }
+    values = {"metrics": metrics, "gates": GATES[:1], "parity": PARITY[:1], "left_out": {}}
+    return found(folder, **{**values, **changes})
+
+
+def test_what_speaks_against_a_run(tmp_path: Path) -> None:
+    assert titles(found(tmp_path / "run"), 2) == {
+        "Accuracy 66.7% on 6 test pictures: hardly better than guessing": "problem",
+        "1 of 2 gates missed": "problem",
+        "1 of 2 exports disagree with Keras": "problem",
+        "Worst class: of '<b>dog</b>' it finds 50.0%": "good",
+        "2 classes were measured on fewer than 20 pictures": "warning",
+        "Confidence is off by 20.0% on the mean": "warning",
+        "1 of the test pictures could not be read": "warning",
+        "1 pictures are left out of all figures": "note",
+        "2 labels are contradicted with great confidence": "warning",
+    }
+
+
+def test_the_worst_comes_first(tmp_path: Path) -> None:
+    levels = [check.level for check in checks(found(tmp_path / "run"), 0)]
+    assert levels == sorted(levels, key=["problem", "warning", "note", "good"].index)
+
+
+def test_no_without_reservation(tmp_path: Path) -> None:
+    run = found(tmp_path / "run")
+    answer = verdict(checks(run, 0), run)
+    assert (answer.level, answer.word) == ("problem", "Not yet.")
+    assert answer.because == (
+        "Accuracy 66.7% on 6 test pictures: hardly better than guessing, and 2 more below."
+    )
+
+
+def test_yes_wants_gates(tmp_path: Path) -> None:
+    run = good(tmp_path / "run")
+    assert verdict(checks(run, 0), run).word == "Yes."
+    without = run._replace(gates=[])
+    assert verdict(checks(without, 0), without) == (
+        "warning",
+        "That is for you to say.",
+        "Nothing speaks against it, but no gates say what is good enough.",
+    )
+
+
+def test_yes_with_reservations(tmp_path: Path) -> None:
+    run = good(tmp_path / "run")
+    answer = verdict(checks(run, 1), run)
+    assert (answer.word, answer.because) == (
+        "Yes, with reservations.",
+        "1 label is contradicted with great confidence.",
+    )
+
+
+def test_nobody_knows_of_a_run_that_was_not_evaluated(tmp_path: Path) -> None:
+    run = read(trained(tmp_path / "run"), "pets")
+    answer = verdict(checks(run, 0), run)
+    assert (answer.word, answer.because) == ("Nobody knows.", "It was not evaluated.")
+
+
+def test_a_class_of_which_less_than_half_is_found_is_a_problem(tmp_path: Path) -> None:
+    classes = {
+        "a": {"recall": 0.49, "support": 100},
+        "b": {"recall": 0.99, "support": 100},
+        "gone": {"recall": 0.0, "support": 0},
+    }
+    metrics = {**good(tmp_path / "run").metrics, "classes": classes}
+    found = titles(good(tmp_path / "other", metrics=metrics))
+    assert found["Worst class: of 'a' it finds 49.0%"] == "problem"
+    assert found["1 class was measured on fewer than 20 pictures"] == "warning"
+
+
+def test_figures_of_validation_are_too_good(tmp_path: Path) -> None:
+    run = good(tmp_path / "run", split="validation")
+    assert titles(run)["Accuracy 90.0% on 200 validation pictures"] == "warning"
+
+
+def test_few_pictures_leave_much_open(tmp_path: Path) -> None:
+    metrics = {**good(tmp_path / "run").metrics, "intervals": {"accuracy": [0.8, 0.96]}}
+    found = titles(good(tmp_path / "other", metrics=metrics))
+    assert found["Accuracy 90.0% on 200 test pictures, give or take 8.0%"] == "warning"
+
+
+def test_the_temperature_that_helps_is_named(tmp_path: Path) -> None:
+    (check,) = [each for each in checks(found(tmp_path / "run"), 0) if "Confidence" in each.title]
+    assert check.meaning == (
+        "Its probabilities are not to be taken at their word. With the temperature 2 it would be "
+        "10.0%: evaluation.confidence.temperature: true builds it in."
+    )
+    assert METRICS["confidence"]["calibration_error"]["with"] == 0.1

@@ -81,7 +81,7 @@ def test_names_labels_paths_and_config_are_text(tmp_path: Path) -> None:
 
 
 def test_what_stands_on_it(tmp_path: Path) -> None:
-    text = Outline(written(found(tmp_path / "run"), Looked(best=2))).text
+    text = Outline(written(found(tmp_path / "run"), Looked(best=2, reliability="<svg></svg>"))).text
     for part in (
         "Not yet.",
         "0.500 to 1.000",  # the interval
@@ -122,6 +122,11 @@ def test_a_run_that_was_not_evaluated_says_so(tmp_path: Path) -> None:
     assert f"trainer evaluate {tmp_path / 'run'}" in text
     assert "Not exported yet" in text
     assert "Not evaluated." in carded(run)
+
+
+def test_a_run_of_an_earlier_version_has_no_predictions(tmp_path: Path) -> None:
+    text = Outline(written(found(tmp_path / "run", predictions=[]))).text
+    assert text.count("predictions.csv is missing: trainer evaluate ") == 2
 
 
 def test_a_run_without_an_epoch_says_so(tmp_path: Path) -> None:

@@ -155,8 +155,11 @@ def _checks(checks: Sequence[Check]) -> str:
 
 
 def _worst(found: Found, looked: Looked) -> str:
+    if not found.predictions:
+        missing = f"predictions.csv is missing: trainer evaluate {found.folder}"
+        return said(missing if found.metrics else "Not evaluated yet.")
     if not looked.worst:
-        return said("There is none." if found.predictions else "Not evaluated yet.")
+        return said("There is none.")
     sentence = (
         f"Of the {found.split} split, those first of whose true label the network thinks least. "
         "Beside each: which part speaks for the label it says (Grad-CAM, yellow most)."

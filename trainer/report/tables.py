@@ -179,7 +179,7 @@ def confidence(found: Found, drawing: str) -> str:
         drawing: of `charts.reliability`; empty if there are no predictions.
     """
     kept = found.confidence
-    if not drawing:
+    if not found.metrics:
         return said("Not evaluated yet.")
     named: dict[str, object] = {}
     if "calibration_error" in found.metrics:
@@ -196,6 +196,7 @@ def confidence(found: Found, drawing: str) -> str:
     if kept.get("thresholds"):
         pairs = zip(found.classes, kept["thresholds"], strict=False)
         named["a label holds from"] = ", ".join(f"{name} {least:.2f}" for name, least in pairs)
+    drawing = drawing or said(f"predictions.csv is missing: trainer evaluate {found.folder}")
     return f'<div class="charts">{drawing}<div>{facts(named)}</div></div>'
 
 

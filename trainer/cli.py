@@ -165,7 +165,7 @@ def report(
     seconds: Annotated[
         float,
         typer.Option("--seconds", help="How long to ask about training pictures.", min=0),
-    ] = 8,
+    ] = 5,
 ) -> None:
     """Show everything about a run on one page, and say whether it can be shipped."""
     with _reported():

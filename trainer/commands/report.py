@@ -24,7 +24,7 @@ from trainer.report.page import Looked, Sample
 from trainer.report.verdict import Check, Verdict
 from trainer.training import checkpoint
 
-SECONDS = 8.0  # of asking the network about pictures that were not evaluated
+SECONDS = 5.0  # of asking the network about pictures that were not evaluated
 WORST, CONFIDENT = 24, 60  # mistakes that are shown
 SAMPLES, EPOCHS = 5, 4  # training pictures, and how often each is shown augmented
 STYLES = {"problem": "bold red", "warning": "bold yellow", "note": "bold", "good": "bold green"}

@@ -161,7 +161,7 @@ def _worst(found: Found, looked: Looked) -> str:
     if not looked.worst:
         return said("There is none.")
     sentence = (
-        f"Of the {found.split} split, those first of whose true label the network thinks least. "
+        f"Of the {found.split} split, those first of whose label the network thinks least. "
         "Beside each: which part speaks for the label it says (Grad-CAM, yellow most)."
     )
     return said(sentence) + _pairs(looked.worst)
@@ -191,10 +191,10 @@ def _pair(shown: Shown) -> str:
     true = ", ".join(judged.truth) or "no label"
     if mistake.missed:
         answer = (
-            f"misses <b>{text(mistake.label)}</b> {mistake.probability:.2f}; true: {text(true)}"
+            f"misses <b>{text(mistake.label)}</b> {mistake.probability:.2f}; labelled {text(true)}"
         )
     else:
-        answer = f"says <b>{text(mistake.label)}</b> {mistake.probability:.2f}; true: {text(true)}"
+        answer = f"says <b>{text(mistake.label)}</b> {mistake.probability:.2f}; labelled {text(true)}"
         if len(judged.truth) == 1 and mistake.of_truth != mistake.probability:
             answer += f" {mistake.of_truth:.2f}"
     return (

@@ -17,7 +17,7 @@ STYLE = """
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 310px), 1fr));
   gap: 20px 24px; margin-top: 14px; }
 .charts h3 { margin: 0 0 4px; font-size: 14px; font-weight: 600; }
-svg { display: block; width: 100%; height: auto; max-width: 520px; }
+svg { display: block; width: 100%; height: auto; max-width: 400px; }
 svg text { font: 11px system-ui, sans-serif; fill: var(--muted); }
 svg .grid { stroke: var(--line); stroke-width: 1; }
 svg .one, svg .two { fill: none; stroke: var(--one); stroke-width: 2; stroke-linejoin: round;

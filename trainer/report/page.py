@@ -48,19 +48,21 @@ section > p:first-of-type { margin-top: 2px; }
   -webkit-print-color-adjust: exact; }
 .pairs-of { grid-template-columns: repeat(auto-fill, minmax(248px, 1fr)); }
 .pairs-of figure > div { background: none; gap: 6px; justify-content: flex-start; }
+.pairs-of img { width: 120px; height: 120px; object-fit: contain; }
 .pairs-of b { font-weight: 600; }
 .samples { gap: 18px 14px; grid-template-columns: 1fr; }
 .samples figure > div { height: auto; gap: 6px; justify-content: flex-start; flex-wrap: wrap;
   background: none; }
-.samples img { max-width: 104px; max-height: 104px; }
+.samples img { width: 104px; height: 104px; object-fit: contain; }
 .chart svg { margin-top: 4px; }
 details { margin-top: 8px; } summary { cursor: pointer; }
 pre { overflow-x: auto; padding: 12px; border-radius: 6px; background: var(--panel);
   font: 12px/1.5 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
 @media (max-width: 480px) { .verdict { padding: 12px 14px; } td, th { padding-left: 10px; }
-  table { font-size: 14px; } .samples img { max-width: 76px; max-height: 76px; }
+  table { font-size: 14px; } .samples img { width: 64px; height: 64px; }
   .pairs-of { grid-template-columns: 1fr; gap: 8px; }
   .pairs-of figure { display: grid; grid-template-columns: auto 1fr; gap: 10px; }
+  .pairs-of img { width: 96px; height: 96px; }
   .pairs-of figcaption { margin: 0; }
   .classes td:last-child, .classes th:last-child, .classes th:nth-child(5),
   .classes td:nth-child(5), .classes th:nth-child(6), .classes td:nth-child(6),
@@ -194,7 +196,9 @@ def _pair(shown: Shown) -> str:
             f"misses <b>{text(mistake.label)}</b> {mistake.probability:.2f}; labelled {text(true)}"
         )
     else:
-        answer = f"says <b>{text(mistake.label)}</b> {mistake.probability:.2f}; labelled {text(true)}"
+        answer = (
+            f"says <b>{text(mistake.label)}</b> {mistake.probability:.2f}; labelled {text(true)}"
+        )
         if len(judged.truth) == 1 and mistake.of_truth != mistake.probability:
             answer += f" {mistake.of_truth:.2f}"
     return (

@@ -62,7 +62,7 @@ def train(
     state, origin = checkpoint.newest(places(folder), "recipe")
     leaving = LeaveAt(leave)
     keeper = Checkpoints(
-        places(folder), best or Best(), spec or Checkpoint(), others, aims.metrics,
+        places(folder), best or Best(), spec or Checkpoint(), others, aims.running,
         state._replace(recipe="recipe"), origin, leaving.asked, loop.TIMING,
     )  # fmt: skip
     batches = runs.stream(*runs.arrays(30), 10).skip(state.epoch * STEPS + state.step)

@@ -97,8 +97,8 @@ def measured(
             inner.iterations.assign_add(1)
         return {"loss": loss(done)}
 
-    loss, norm = keras.metrics.Mean("loss"), keras.metrics.Mean("gradient_norm")
-    objective = Objective(None, lambda scores: scores, optimizer, (loss,), norm)
+    mean, norm = keras.metrics.Mean("loss"), keras.metrics.Mean("gradient_norm")
+    objective = Objective(None, lambda scores: scores, optimizer, (mean,), norm)
     return list(finder.measure(step, iter(range(10**6)), objective, steps))
 
 

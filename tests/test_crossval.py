@@ -19,7 +19,9 @@ from tests.conftest import SMALL, Outcome, draw_pictures
 from trainer import run as runs
 from trainer.commands import _child, _crossval_page, _predictions, crossval
 from trainer.commands._restore import restore
+from trainer.config.about import About
 from trainer.config.load import load
+from trainer.data.examples import Examples, Files
 from trainer.errors import Interrupted
 from trainer.evaluation import metrics
 from trainer.model import network
@@ -273,6 +275,16 @@ def test_a_class_may_be_called_fold(tmp_path: Path) -> None:
     path.write_text("path,truth,label,probability,fold\nx.png,fold,other,0.9,0.9\n")
     found = _predictions.read(path)
     assert found.scores_NK.tolist() == [[0.9]] and found.right.tolist() == [False]
+
+
+def test_figures_of_what_was_written_are_those_of_the_network(tmp_path: Path) -> None:
+    """Tiny probabilities and near ties are not rounded away."""
+    scores_NK = np.array([[1 - 1e-7, 1e-7], [0.49999997, 0.5]], np.float32)
+    says = About(name="", task="single_label", labels=("a", "b"), image_size=(4, 4))
+    examples = Examples(Files("", ["x.png", "y.png"]), np.array([1, 1], np.int32), ("a", "b"))
+    _predictions.write(tmp_path / "it.csv", says, examples, scores_NK, fold=0)
+    told = _predictions.read(tmp_path / "it.csv", fold=True)
+    assert told.scores_NK.astype(np.float32).tolist() == scores_NK.tolist()
 
 
 def test_names_end_no_cell_of_the_report() -> None:

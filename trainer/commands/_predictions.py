@@ -45,9 +45,9 @@ def write(
         for index, scores_K in enumerate(scores_NK):
             verdict = says.verdict(scores_K.tolist())
             name = examples.pictures.name(index)
-            _, label, probability, *shares = _answers.row(
-                _answers.Answer(name, verdict, scores_K, None)
-            )
+            _, label, probability, *_ = _answers.row(_answers.Answer(name, verdict, scores_K, None))
+            # All of a float32: rounded to 0, a probability of 1e-7 would have a log loss of 36.
+            shares = [f"{score:.9g}" for score in scores_K]
             truth = SEPARATOR.join(examples.names_of(index))
             yield [name, truth, label, probability, *after, *shares]
 

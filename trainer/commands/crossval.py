@@ -95,7 +95,7 @@ def _place(base: Config, sides: Sequence[split.Sides], resume: bool) -> runs.Cro
     sizes = ", ".join(str(len(each.validation)) for each in sides)
     test = f"; {len(sides[0].test)} test" if len(sides[0].test) else ""
     terminal.say(f"pictures {sizes} in the folds{test}")
-    terminal.say(f"watch    tensorboard --logdir {found.folder}")
+    terminal.say(f"watch    trainer tensorboard {found.folder}")
     return found
 
 

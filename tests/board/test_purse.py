@@ -3,11 +3,13 @@
 from trainer.board.purse import SHARE, Purse
 
 
-def drawn(epochs: int, costs: dict[str, float], every: int | None = None) -> dict[str, list[int]]:
+def drawn(
+    epochs: int, costs: dict[str, float], every: int | None = None, first: int = 1
+) -> dict[str, list[int]]:
     """The epochs after which each page is drawn, where an epoch takes 10 s."""
     purse = Purse(epochs, every)
     found: dict[str, list[int]] = {name: [] for name in costs}
-    for epoch in range(1, epochs + 1):
+    for epoch in range(first, epochs + 1):
         purse.earn(10)
         for name, cost in costs.items():
             if purse.due(name, epoch):
@@ -46,6 +48,12 @@ def test_a_dear_first_time_is_no_price_for_ever() -> None:
     purse.pay("page", epoch, 0.1)
     purse.earn(10)
     assert purse.due("page", epoch + 1)
+
+
+def test_a_training_that_goes_on_spends_its_own_share_alone() -> None:
+    """Of ten epochs that are left, not of the hundred."""
+    fresh = drawn(10, {"dear": 1.0})
+    assert drawn(100, {"dear": 1.0}, first=91) == {"dear": [90 + each for each in fresh["dear"]]}
 
 
 def test_every_says_when() -> None:

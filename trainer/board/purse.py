@@ -52,7 +52,8 @@ class Purse:
 
     def _interval(self, page: Hashable, left: int) -> float:
         """Epochs from one time to the next, with so many left, this one included."""
-        whole = SHARE * (self.seconds / max(self._finished, 1)) * self.epochs
+        here = self._finished + left - 1  # epochs of this process, which may have resumed
+        whole = SHARE * (self.seconds / max(self._finished, 1)) * here
         money = whole - sum(cost * self._times[each] for each, cost in self._costs.items())
         order = sorted(self._costs, key=lambda each: self._costs[each])
         for number, each in enumerate(order):

@@ -11,6 +11,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,8 +22,10 @@ from typer.testing import CliRunner
 from tests.board.reading import Board
 from tests.conftest import SMALL, Outcome, draw_pictures
 from trainer import run as runs
+from trainer.board.watch import Page, Watch
 from trainer.cli import app
 from trainer.commands import tensorboard as verb
+from trainer.config.board import Board as Spec
 
 Trainer = Callable[..., Outcome]
 
@@ -230,6 +233,21 @@ def test_what_cannot_be_drawn_does_not_end_a_training(small: Path, trainer: Trai
     assert len(warned) == 1
     assert warned[0].startswith("warning: tensorboard.gradcam is left out from here on: ")
     assert "confusion/pictures" in Board(Path("runs/small/latest/tensorboard/validation")).tags
+
+
+def test_a_training_that_is_stopped_early_has_its_last_epoch_drawn(tmp_path: Path) -> None:
+    spec = Spec.model_validate(
+        {"every": 5, "graph": False, "config": False, "norms": False, "histograms": False}
+    )
+    page = Page("page", "train", lambda _: [])
+    with Watch(tmp_path, spec, [page], epochs=9, pictures=1, config="") as watch:
+        model = SimpleNamespace(stop_training=False)
+        watch.set_model(model)
+        for epoch, drawn in enumerate((1, 1, 2)):
+            watch.on_epoch_begin(epoch)
+            model.stop_training = epoch == 2
+            watch.on_epoch_end(epoch, {"loss": 1.0, "gradient_norm": 1.0})
+            assert watch.drawn["page"] == drawn
 
 
 # --- trainer tensorboard --------------------------------------------------------------------------

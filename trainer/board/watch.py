@@ -112,7 +112,7 @@ class Watch(keras.callbacks.Callback):
         self.purse.earn(start - self._started)
         number, values = epoch + 1, self._scalars(dict(logs or {}))
         for page in self.pages:
-            if self.purse.due(page.name, number):
+            if self.purse.due(page.name, number) or self.model.stop_training:  # the last epoch
                 values[page.side] += self._drawn_of(page, number)
         for side, events in self._events.items():
             events.write(number, values[side])

@@ -127,6 +127,20 @@ def test_the_norm_is_that_of_the_whole_gradient(optimizer: dict[str, Any], batch
     assert norm_of(optimizer, batches) == pytest.approx(by_hand(images, labels), rel=1e-4)
 
 
+def test_layers_may_have_precisions_of_their_own() -> None:
+    keras.utils.clear_session()
+    images = keras.Input(runs.SHAPE)
+    flat = keras.layers.Flatten()(keras.layers.Conv2D(2, 3)(images))
+    hidden = keras.layers.Dense(4, dtype="float64")(flat)
+    model = keras.Model(images, keras.layers.Dense(runs.CLASSES, activation="softmax")(hidden))
+    spec = Training.model_validate({**runs.SPEC, "epochs": 1, "metrics": []})
+    data = runs.stream(*runs.arrays(36), BATCH)
+    validation = runs.padded(*runs.arrays(9, 1), BATCH)
+    aims = recipes.plan(spec, model, single(), 1).begin()
+    found = loop.train(model, aims, single(), data, validation, epochs=1, steps=1)
+    assert np.isfinite(found["gradient_norm"][0])
+
+
 def test_an_overflow_is_no_norm() -> None:
     """The first step overflows, the next ones do not."""
     found = recipes.train(recipes.RECIPES["loss scale that overflows"], single())[2]

@@ -279,11 +279,11 @@ def _measure(objective: Objective, gradients: list[tf.Tensor | None]) -> None:
     """Notes the norm of the whole gradient, before any clipping; that of a step that overflowed in
     float16, which is no update, does not count."""
     share = 1 / objective.optimizer.scale_loss(tf.constant(1.0))  # first: squares would overflow
-    there = [each * tf.cast(share, each.dtype) for each in gradients if each is not None]
+    there = [tf.cast(each, tf.float32) * share for each in gradients if each is not None]
     norm = tf.sqrt(tf.reduce_sum(tf.stack([tf.reduce_sum(tf.square(each)) for each in there])))
     if isinstance(objective.optimizer, keras.optimizers.LossScaleOptimizer):
         counts = tf.math.is_finite(norm)
-        norm, weight = tf.where(counts, norm, 0.0), tf.cast(counts, norm.dtype)
+        norm, weight = tf.where(counts, norm, 0.0), tf.cast(counts, tf.float32)
         objective.gradient_norm.update_state(norm, sample_weight=weight)
     else:
         objective.gradient_norm.update_state(norm)

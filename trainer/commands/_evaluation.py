@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trainer import run as runs
-from trainer.commands._restore import Trained, demand_pictures
+from trainer.commands._restore import Trained
 from trainer.config import Config
 from trainer.config.data import Csv, Source
 from trainer.data import feed, recognise
@@ -37,15 +37,19 @@ class Given(NamedTuple):
     examples: Examples
 
 
-def seen(this: runs.Run, trained: Trained, examples: Examples) -> Seen:
+def seen(this: runs.Run, trained: Trained, examples: Examples, where: str | None = None) -> Seen:
     """What the network says of these pictures.
+
+    Args:
+        where: they come from; the split of the run if None.
 
     Raises: UserError if none can be read, or if a probability is no number.
     """
     faults = Faults({}, [])
     batches = feed.evaluation(examples, trained.config.data, faults)
     scores_NK, weights_N = predict.scores(trained.model, batches)
-    demand_pictures(weights_N, this)
+    if not weights_N.any():
+        raise UserError(where or str(this.split), "none of its pictures can be read")
     counted = np.flatnonzero(weights_N[: len(examples)])
     scores_NK = scores_NK[counted]
     if not np.isfinite(scores_NK).all():

@@ -48,7 +48,7 @@ def run(
     else:
         name = f"data_{Path(data).name or Path(data).resolve().name}"
         source, examples = _evaluation.given(data, trained)
-        pictures = _evaluation.seen(this, trained, examples)
+        pictures = _evaluation.seen(this, trained, examples, "--data")
     with located(trained.config):
         columns = _evaluation.slices(source, trained.config.evaluation.slices, pictures.examples)
     scored = _scored(this, trained, pictures)

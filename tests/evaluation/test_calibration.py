@@ -57,6 +57,16 @@ def test_a_temperature_divides_the_logits() -> None:
     assert tempered(np.array([[0.0, 1.0]]), 2.0, multi_label=False).sum() == 1
 
 
+def test_labels_that_are_1_in_float32_do_not_outweigh_the_others() -> None:
+    """Of a sigmoid of 17 or more nothing is left to 1; the logit is no 87."""
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 12, (600, 3))
+    truth = generator.random(logits.shape) < 1 / (1 + np.exp(-logits / 6))
+    scores = 1 / (1 + np.exp(-logits.astype(np.float32)))
+    assert (scores == 1).sum() > 50
+    assert fit_temperature(truth, scores, multi_label=True) == pytest.approx(6, rel=0.1)
+
+
 def test_the_temperature_that_spoilt_probabilities_is_found() -> None:
     random = np.random.default_rng(1)
     honest = softmax(random.normal(0, 2, (20_000, 5)))

@@ -11,6 +11,7 @@ THRESHOLD = 0.5  # from which a label of a multi-label picture holds where nothi
 TRIES = 50  # resamples, to see whether a chosen threshold is better
 LEAST, MOST = 0.05, 20.0  # temperatures that are looked at
 _TINY = 1e-38  # a probability of 0 in float32
+_NEXT_TO_1 = 2.0**-25  # what a probability may lack that is 1 in float32
 
 
 class Reliability(NamedTuple):
@@ -150,7 +151,7 @@ def _logits(scores_NK: np.ndarray, multi_label: bool) -> np.ndarray:
     scores_NK = np.clip(scores_NK.astype(np.float64), _TINY, 1)
     if not multi_label:
         return np.log(scores_NK)
-    return np.log(scores_NK) - np.log(np.maximum(1 - scores_NK, _TINY))
+    return np.log(scores_NK) - np.log(np.maximum(1 - scores_NK, _NEXT_TO_1))
 
 
 def _probabilities(logits_NK: np.ndarray, multi_label: bool) -> np.ndarray:

@@ -50,9 +50,9 @@ def run(
         over = _resume.finished(config, state)
         if this:
             _go_on(config, job, this, state)
-            judged = this.metrics.exists() and not config.evaluation.gates.given()
-            evaluated = judged or not len(job.sides.test) or not evaluation
-            if over and evaluated:
+            told = this.metrics if len(job.sides.test) else this.confidence
+            judged = told.exists() and not config.evaluation.gates.given()
+            if over and (judged or not evaluation):
                 _resume.say_finished(config, this, state)
                 return this
         else:

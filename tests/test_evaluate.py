@@ -16,6 +16,9 @@ from typer.testing import CliRunner
 
 from tests.conftest import SMALL, Outcome, draw_pictures
 from trainer.cli import app
+from trainer.commands import _evaluation
+from trainer.config.data import Csv
+from trainer.errors import UserError
 
 Trainer = Callable[..., Outcome]
 RUN = Path("runs/small/latest")
@@ -168,6 +171,10 @@ def test_pictures_that_do_not_fit_are_refused(single: Path, trainer: Trainer) ->
     assert err("--split", "test", "--data", "other") == (
         "error: --data: are other pictures than those of --split\n  leave one out\n"
     )
+    for name in ("red", "green"):
+        Path("broken", name).mkdir(parents=True)
+        Path("broken", name, "00.png").write_text("no picture")
+    assert err("--data", "broken").endswith("error: --data: none of its pictures can be read\n")
     Path("table.csv").write_text("path,label\nother/red/00.png,red|green\nother/gren/00.png,red\n")
     assert err("--data", "table.csv") == (
         "error: --data: its pictures have several labels each, those of the run one label\n"
@@ -191,6 +198,18 @@ def test_what_pictures_cannot_have_is_said_before_the_training(
         "error: --set evaluation.gates.accuracy=0.5: evaluation.gates: there is no test split to "
         "find them on\n  set data.split.test, or remove the gates\n"
     )
+
+
+def test_a_slice_is_no_list(tmp_path: Path) -> None:
+    """Said of the whole table, so before the training."""
+    lines = [f"{number}.png,{number % 2},{number}" for number in range(51)]
+    (tmp_path / "it.csv").write_text("\n".join(["path,label,number", *lines]))
+    source = Csv(kind="csv", path=str(tmp_path / "it.csv"))
+    assert len(_evaluation._columns(source, ["label"])["label"]) == 51
+    with pytest.raises(UserError) as caught:
+        _evaluation._columns(source, ["number"])
+    assert caught.value.where == "evaluation.slices"
+    assert caught.value.problem == "column 'number' has 51 different values"
 
 
 def test_a_missed_gate_ends_with_3_and_a_table(single: Path, trainer: Trainer) -> None:
@@ -321,6 +340,9 @@ def test_a_run_without_a_test_split_knows_its_confidence(small: Path, trainer: T
     assert done.code == 0, done.err
     assert read("confidence.json")["fitted_on"] == "validation"
     assert not (RUN / "metrics.json").exists()
+    (RUN / "confidence.json").unlink()  # as if it was killed before
+    assert trainer("fit", small, "--set", "data.split.test=0", "--resume").code == 0
+    assert read("confidence.json")["fitted_on"] == "validation"
 
 
 def test_figures_are_the_same_on_two_replicas(single: Path) -> None:

@@ -85,15 +85,10 @@ def demand(config: Config, multi_label: bool) -> None:
 
 
 def slices(source: Source, names: Sequence[str], examples: Examples) -> dict[str, list[str]]:
-    """Column -> its cell for each of the examples. Raises UserError for one of too many values."""
+    """Column -> its cell for each of the examples. Raises UserErrors as `demand`."""
     found = {}
     for name, cells in _columns(source, names).items():
-        values = [cells[examples.pictures.name(index)] for index in range(len(examples))]
-        if len(set(values)) > VALUES:
-            problem = f"column '{name}' has {len(set(values))} different values"
-            hint = f"a slice is a column of at most {VALUES}"
-            raise UserError("evaluation.slices", problem, hint)
-        found[name] = values
+        found[name] = [cells[examples.pictures.name(index)] for index in range(len(examples))]
     return found
 
 
@@ -134,10 +129,18 @@ def _renumbered(examples: Examples, classes: tuple[str, ...]) -> Examples:
 
 
 def _columns(source: Source, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Column -> path of a picture -> cell. Raises UserError if there is no such column."""
+    """Column -> path of a picture -> cell. Raises UserError if there is no such column, or if it
+    has too many values."""
     if not names:
         return {}
     if not isinstance(source, Csv):
         problem = f"slices are columns of a table, but the pictures come from a {source.kind}"
         raise UserError("evaluation.slices", problem, "remove them, or list the pictures in a CSV")
-    return {name: csv.column(source, name, "evaluation.slices") for name in names}
+    found = {name: csv.column(source, name, "evaluation.slices") for name in names}
+    for name, cells in found.items():
+        count = len(set(cells.values()))
+        if count > VALUES:
+            problem = f"column '{name}' has {count} different values"
+            hint = f"a slice is a column of at most {VALUES}"
+            raise UserError("evaluation.slices", problem, hint)
+    return found

@@ -104,6 +104,15 @@ def test_zeros_around_negative_values_stay_zeros(precision: Any, tmp_path: Path)
     assert [node.op_type for node in graph.node].count("Pad") == 2
 
 
+@pytest.mark.parametrize(("width", "padding"), [(2, "valid"), (1, "valid"), (1, "same")])
+def test_windows_of_zeros_alone_after_a_relu(width: int, padding: str, tmp_path: Path) -> None:
+    """onnxruntime opens no pooling whose padding is as wide as its windows."""
+    zeros, pool = L.ZeroPadding2D(width), L.MaxPooling2D(2, padding=padding)
+    model = network(L.Conv2D(4, 3, strides=2, activation="relu"), zeros, pool)
+    operators = [node.op_type for node in written(Onnx(kind="onnx"), model, tmp_path).node]
+    assert operators.count("Pad") == ((width, padding) != (1, "valid"))
+
+
 def test_zeros_before_a_convolution_become_part_of_it(tmp_path: Path) -> None:
     """As in MobileNet, where tf2onnx leaves a Transpose between them."""
     norm, padding = L.BatchNormalization(), L.ZeroPadding2D(((0, 1), (0, 1)))
@@ -129,6 +138,20 @@ def test_channels_come_first_before_the_pixels_are_scaled(
     assert operators[start:].index("Conv") > operators[start:].index("Mul")
     taken = {name for node in graph.node for name in node.input}
     assert {each.name for each in graph.initializer} <= taken
+
+
+def test_axes_that_change_places_are_no_channels(tmp_path: Path) -> None:
+    """A picture as wide as it has channels, so that the scale of each would fit a row too."""
+    image = keras.Input((3, 3, 3))
+    scaled = L.Rescaling([1 / 255, -2 / 255, 0.001], offset=[0, 1, 2])(image)
+    flat = L.Flatten()(L.Permute((2, 1, 3))(scaled))
+    model = keras.Model(image, L.Dense(3, activation="softmax")(flat))
+    proto = _onnx_trace.graph(model, "float32", 18)
+    onnx.save(proto, tmp_path / "model.onnx")
+    images = np.random.default_rng(0).uniform(0, 255, (8, 3, 3, 3)).astype(np.float32)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    [found] = session.run(["probabilities"], {"image": images})
+    np.testing.assert_allclose(found, model(images), atol=1e-4)
 
 
 @pytest.mark.parametrize("opset", [13, 18])

@@ -149,11 +149,33 @@ def test_validation_stands_in_for_test(tmp_path: Path) -> None:
     assert (found.split, len(found.predictions), found.others) == ("validation", 6, {})
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "content", "problem", "hint"),
+    [
+        ("metrics.json", "{", "Expecting property name", "trainer evaluate writes it anew"),
+        ("split.csv", "path,label,split\ncat/a.png,cat\n", "not enough values to unpack", ""),
+    ],
+)
+def test_a_damaged_file_is_named(
+    name: str, content: str, problem: str, hint: str, tmp_path: Path
+) -> None:
     run = evaluated(tmp_path / "run")
-    run.metrics.write_text("{")
-    with pytest.raises(UserError, match=r"metrics.json: cannot be read: Expecting property name"):
+    (run.folder / name).write_text(content)
+    with pytest.raises(UserError, match=f"{name}: cannot be read: {problem}") as caught:
         read(run, "pets")
+    assert caught.value.hint == hint
+
+
+def test_a_figure_that_is_not_logged_from_the_first_epoch_on(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run")
+    run.history.write_text("epoch,loss,val_loss\n1,2.0,\n2,1.0,1.5\n")
+    assert "validation" in tables.curves(read(run, "pets"), None)
+
+
+def test_signs_of_markdown_in_names_are_text(tmp_path: Path) -> None:
+    """GitHub strikes out between tildes and typesets between dollars."""
+    text = carded(found(tmp_path / "run", name="~~a~~ $x$"))
+    assert text.startswith("# \\~\\~a\\~\\~ \\$x\\$\n")
 
 
 def test_the_card_is_markdown_with_names_as_text(tmp_path: Path) -> None:

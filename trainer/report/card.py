@@ -117,4 +117,4 @@ def _list(lines: Iterable[str]) -> str:
 def _text(value: object) -> str:
     """What means something in Markdown or HTML is escaped; a line stays one line."""
     plain = str(value).encode("utf-8", "backslashreplace").decode()
-    return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", " ".join(plain.split()))
+    return re.sub(r"([\\`*_~$\[\]<>|#&])", r"\\\1", " ".join(plain.split()))

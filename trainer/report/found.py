@@ -43,12 +43,6 @@ def read(run: Run, name: str) -> Found:
     """What there is. Raises: UserError for a file that is damaged, or no run's."""
     data, classes = runs.read_data(run), runs.read_classes(run)
     several = data["task"] == "multi_label"
-    rows = _rows(run.split)[1:]
-    counts: dict[str, dict[str, int]] = {}
-    for _, labels, side in rows:
-        for label in _labels(labels, several):
-            of_side = counts.setdefault(side, dict.fromkeys(classes, 0))
-            of_side[label] = of_side.get(label, 0) + 1
     said = {side: _predictions(run, side, several) for side in SIDES}
     split = next((side for side in CHIEF if run.evaluated(side).metrics.is_file()), CHIEF[0])
     return Found(
@@ -56,7 +50,7 @@ def read(run: Run, name: str) -> Found:
         folder=run.folder,
         multi_label=several,
         classes=classes,
-        counts=counts,
+        counts=_counts(run.split, classes, several),
         pictures=data["pictures"],
         left_out=data["left_out"],
         history=_numbers(run.history),
@@ -71,6 +65,18 @@ def read(run: Run, name: str) -> Found:
         environment=_json(run.environment, {}),
         config=run.config.read_text(encoding="utf-8"),
     )
+
+
+def _counts(path: Path, classes: Sequence[str], several: bool) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    try:
+        for _, labels, side in _rows(path)[1:]:
+            for label in _labels(labels, several):
+                of_side = counts.setdefault(side, dict.fromkeys(classes, 0))
+                of_side[label] = of_side.get(label, 0) + 1
+    except ValueError as error:
+        raise _damaged(path, error) from None
+    return counts
 
 
 def _json(path: Path, missing: Any) -> Any:
@@ -127,4 +133,6 @@ def _labels(cell: str, several: bool) -> tuple[str, ...]:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    return UserError(str(path), f"cannot be read: {error}", "trainer evaluate writes it anew")
+    again = path.name in ("metrics.json", "predictions.csv", "gates.json", "confidence.json")
+    hint = "trainer evaluate writes it anew" if again else ""
+    return UserError(str(path), f"cannot be read: {error}", hint)

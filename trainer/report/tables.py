@@ -241,7 +241,8 @@ def curves(found: Found, best: int | None) -> str:
     if not found.history:
         return said("No epoch was finished.")
     nan = float("nan")
-    columns = {name: [row.get(name, nan) for row in found.history] for name in found.history[0]}
+    names = dict.fromkeys(name for row in found.history for name in row)
+    columns = {name: [row.get(name, nan) for row in found.history] for name in names}
     columns.pop("epoch", None)
     drawn = []
     for name, values in columns.items():

@@ -115,6 +115,16 @@ def test_networks_inside_networks() -> None:
     np.testing.assert_allclose(inner, raw / np.where(most > 0, most, 1), atol=1e-5)
 
 
+def test_a_network_inside_that_ends_with_pooling_is_merely_pooled() -> None:
+    layers = keras.layers
+    inside = [keras.Input((8, 8, 3)), layers.Conv2D(3, 3, name="conv"), layers.MaxPooling2D(3)]
+    block = keras.Sequential(inside, name="block")
+    head = [layers.Flatten(), layers.Dense(2, activation="softmax")]
+    model = keras.Sequential([keras.Input((8, 8, 3)), block, *head])
+    images = np.zeros((1, 8, 8, 3), np.uint8)
+    assert gradcam.heat(model, images, np.array([0])).shape == (1, 6, 6)
+
+
 def test_the_heat_turns_with_the_picture() -> None:
     model, images = networks.equivariant(), networks.noise(4, 8, 8)
     targets = np.arange(4) % 3
@@ -136,7 +146,7 @@ def test_the_network_is_left_as_it_was() -> None:
     [
         ("xyz", "--layer: the network has no layer 'xyz'\n  expected one of: middle, middle/b, middle/inner, middle/inner/c, pool, rescaling"),
         ("pol", "--layer: the network has no layer 'pol'\n  did you mean 'pool'?"),
-        ("flat", "--layer: flat gives [45] for a picture, which is no map [h, w, channels] of it\n  the last layer with a map is middle"),
+        ("flat", "--layer: flat gives [45] for a picture, which is no map [h, w, channels] of it\n  the last layer with a map is middle/inner/c"),
     ],
 )  # fmt: skip
 def test_layers_that_will_not_do(layer: str, message: str) -> None:

@@ -15,8 +15,12 @@ import tensorflow as tf
 
 from trainer.errors import UserError, suggestion
 
-# They give a coarser copy of the map before them.
-POOLING = (keras.layers.MaxPooling2D.__base__, keras.layers.GlobalMaxPooling2D.__base__)
+# They give a copy of a map before them, pooling a coarser one.
+COPYING = (
+    keras.layers.MaxPooling2D.__base__,
+    keras.layers.GlobalMaxPooling2D.__base__,
+    keras.Model,
+)
 
 
 class Heard(NamedTuple):
@@ -80,7 +84,7 @@ def last(found: Mapping[str, Map]) -> str:
     """
     names = list(found)
     first = next((at for at, each in enumerate(found.values()) if each.convolves), len(names))
-    made = [name for name in names[first:] if not isinstance(found[name].layer, POOLING)]
+    made = [name for name in names[first:] if not isinstance(found[name].layer, COPYING)]
     if not made:
         problem = "the network has no convolution, so there are no maps of the picture in it"
         raise UserError("model", problem, "--method occlusion explains every network")

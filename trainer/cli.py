@@ -16,6 +16,7 @@ from trainer.errors import Failed, Interrupted, UserError, leaves
 
 if TYPE_CHECKING:
     from trainer.config import Config
+    from trainer.run import Run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -151,11 +152,11 @@ def evaluate(
 ) -> None:
     """Say how good the best epoch of a run is on its test split, or on other pictures."""
     with _reported():
+        found = _checked(run, overrides)
         _import_libraries()
         from trainer.commands import evaluate as verb
-        from trainer.run import find
 
-        verb.run(find(run), overrides, split, data)
+        verb.run(found, overrides, split, data)
 
 
 @app.command()
@@ -169,22 +170,18 @@ def report(
 ) -> None:
     """Show everything about a run on one page, and say whether it can be shipped."""
     with _reported():
+        found = _checked(run, overrides)
         _import_libraries()
         from trainer.commands import report as verb
-        from trainer.run import find
 
-        verb.run(find(run), overrides, seconds)
+        verb.run(found, overrides, seconds)
 
 
 @app.command()
 def export(run: Target = None, overrides: Overrides = []) -> None:  # noqa: B006
     """Write SavedModel and ONNX, and prove that they agree with Keras."""
     with _reported():
-        from trainer.config.load import load
-        from trainer.run import find
-
-        found = find(run)
-        load(found.config, overrides)  # mistakes are said before TensorFlow is imported
+        found = _checked(run, overrides)
         _import_libraries()
         from trainer.commands import export as verb
 
@@ -491,6 +488,16 @@ def _read(path: Path, overrides: list[str]) -> Iterator["Config"]:
     settings = load(path, overrides)
     with located(settings):
         yield settings
+
+
+def _checked(target: str | None, overrides: list[str]) -> "Run":
+    """The run that is meant, and its config: mistakes are said before TensorFlow is imported."""
+    from trainer.config.load import load
+    from trainer.run import find
+
+    found = find(target)
+    load(found.config, overrides)
+    return found
 
 
 def _import_libraries() -> None:

@@ -129,7 +129,7 @@ images = np.random.default_rng(0).integers(0, 256, (3, 16, 20, 3)).astype(np.uin
 session = onnxruntime.InferenceSession(folder / "model.onnx")
 first = session.run(["probabilities"], {"image": images})[0]
 loaded = tf.saved_model.load(str(folder / "saved_model"))
-second = loaded.signatures["serving_default"](image=tf.constant(images, tf.float32))
+second = loaded.signatures["serving_default"](image=tf.constant(images))
 print(abs(first - second["probabilities"].numpy()).max())
 """
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from trainer.evaluation import calibration
-from trainer.model.network import with_temperature
+from trainer.model.network import averaged, with_temperature
 
 IMAGES = np.random.default_rng(0).uniform(0, 1, (6, 4, 4, 3)).astype(np.float32)
 
@@ -31,8 +31,9 @@ def behind(layer: keras.Layer) -> keras.Model:
         (lambda: behind(keras.layers.Activation("softmax")), False),
         (lambda: behind(keras.layers.Softmax()), False),  # has no activation to take off
         (lambda: dense("sigmoid"), False),  # one label, but no softmax
+        (lambda: averaged([dense("softmax"), dense("softmax")]), False),
     ],
-    ids=["dense", "several", "activation", "layer", "sigmoid"],
+    ids=["dense", "several", "activation", "layer", "sigmoid", "ensemble"],
 )
 def test_the_network_gives_what_the_figures_were_made_of(
     build: Callable[[], keras.Model], multi_label: bool

@@ -138,4 +138,5 @@ def pr_curve(tag: str, truth_N: np.ndarray, scores_N: np.ndarray) -> Value:
 
 
 def _tensor(tag: str, content: np.ndarray, metadata: SummaryMetadata) -> Value:
+    tag = tag.encode("utf-8", "backslashreplace").decode()  # names of folders may be anything
     return Value(tag=tag, tensor=tensor_util.make_tensor_proto(content), metadata=metadata)

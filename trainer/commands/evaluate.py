@@ -130,10 +130,12 @@ def _confidence_here(
     """What the temperature and the threshold of validation do to these pictures."""
     kept = _confidence.read(this)
     errors = {}
-    for name, temperature in (("without", 1.0), ("with", kept.temperature)):
-        scores_NK = calibration.tempered(pictures.scores_NK, temperature, trained.multi_label)
+    for name, divisor in (("without", 1.0), ("with", kept.temperature)):
+        scores_NK = calibration.tempered(pictures.scores_NK, divisor, trained.multi_label)
         errors[name] = metrics.calibration_error(scored._replace(scores_NK=scores_NK))
-    found = {"temperature": kept.temperature, "applied": kept.applied, "calibration_error": errors}
+    temperature = kept.temperature if kept.fitted_on else None
+    state: dict[str, Any] = {"temperature": temperature, "applied": kept.applied}
+    found = {**state, "calibration_error": errors}
     if kept.reject:
         sure_N = scored.scores_NK.max(axis=1) >= kept.reject["probability"]
         right_N = scored.scores_NK.argmax(axis=1) == scored.truth
@@ -226,6 +228,9 @@ def _show_figures(found: dict[str, Any], level: float) -> None:
 
 def _say_confidence(found: dict[str, Any]) -> None:
     temperature, errors = found["temperature"], found["calibration_error"]
+    if temperature is None:
+        terminal.say("trust    not known: no split of the run was evaluated, which fits it")
+        return
     state = "built in" if found["applied"] else "not built in"
     terminal.say(
         f"trust    temperature {temperature:.3g} by validation, {state}: calibration error "

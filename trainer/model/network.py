@@ -54,7 +54,7 @@ def averaged(members: Sequence[keras.Model]) -> keras.Model:
         keras.Model(each.input, each.output, name=f"member_{index}")
         for index, each in enumerate(members)
     ]
-    mean = keras.layers.Average(name="probabilities")([each(pixels) for each in named])
+    mean = keras.layers.Average(name="mean")([each(pixels) for each in named])
     return keras.Model(pixels, mean, name="ensemble")
 
 

@@ -43,6 +43,7 @@ def _name(axes: Axes, names: Sequence[str]) -> None:
         return
     ticks = range(len(names))
     half = LONG // 2
+    names = [name.encode("utf-8", "backslashreplace").decode() for name in names]
     shown = [name if len(name) <= LONG else f"{name[:half]}…{name[1 - half :]}" for name in names]
     size = 9 if len(names) <= NUMBERS else 6
     turned = {"rotation": 0} if len(names) <= 4 else {"rotation": 45, "ha": "right"}

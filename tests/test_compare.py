@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -103,6 +104,17 @@ def test_on_the_common_ones_where_pictures_differ(workplace: Path, trainer: Trai
     assert "warning: A and B are not tested: they were evaluated on no picture in common\n" in (
         found["said"].err
     )
+
+
+def test_a_temperature_that_is_built_into_one_of_them(workplace: Path, trainer: Trainer) -> None:
+    one, two = made("one", "11"), made("two", "11")
+    assert "temperature" not in told(trainer, one.folder, two.folder)["said"].out
+    metrics = json.loads(two.metrics.read_text())
+    confidence = {"temperature": 0.596, "applied": True}
+    two.metrics.write_text(json.dumps({**metrics, "confidence": confidence}))
+    found = told(trainer, one.folder, two.folder)
+    assert re.search(r"temperature built in │ +- │ 0\.5960", found["said"].out)
+    assert [each["temperature"] for each in found["runs"]] == [None, 0.596]
 
 
 def test_pictures_with_another_label_now_are_left_out(workplace: Path, trainer: Trainer) -> None:

@@ -228,7 +228,9 @@ def test_a_missed_gate_ends_with_3_and_a_table(single: Path, trainer: Trainer) -
     assert 0 < rows[2]["found"] < 60000
     assert "latency_ms" not in read("metrics.json")  # no two evaluations have it in common
     assert trainer("evaluate", *set_("gates.accuracy=0")).code == 0
-    assert trainer("evaluate").code == 0
+    done = trainer("evaluate")
+    assert done.code == 0
+    assert "gates    the evaluation before had some, this one has none\n" in done.out
     assert not (RUN / "gates.json").exists()
 
 

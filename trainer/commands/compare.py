@@ -152,6 +152,7 @@ def _facts(one: Compared) -> dict[str, Any]:
         "letter": one.letter,
         "examples": one.metrics["examples"],
         "figures": _floats(one.metrics),
+        "temperature": _built_in(one.metrics),
         "intervals": one.metrics.get("intervals", {}),
         "classes": {name: dict(row) for name, row in classes.items()},
         "epochs": len(one.timing.get("step_ms", ())),
@@ -168,13 +169,21 @@ def _floats(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if isinstance(value, float)}
 
 
+def _built_in(metrics: Mapping[str, Any]) -> float | None:
+    """The temperature that the probabilities went through, if any."""
+    confidence: Mapping[str, Any] = metrics.get("confidence", {})
+    return confidence["temperature"] if confidence.get("applied") else None
+
+
 def _show_figures(every: Sequence[Compared]) -> None:
     names = dict.fromkeys(name for each in every for name in _floats(each.metrics))
+    built_in = [_built_in(each.metrics) for each in every]
     terminal.table(
         "figures of the test split",
         ("", *(each.letter for each in every)),
         [
             ("pictures", *(each.metrics["examples"] for each in every)),
+            *([("temperature built in", *map(cell, built_in))] if any(built_in) else []),
             *(
                 (words(name), *(cell(each.metrics.get(name)) for each in every))
                 for name in names

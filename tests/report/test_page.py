@@ -17,12 +17,12 @@ from trainer.report.verdict import checks, verdict
 
 
 def written(found: Found, looked: Looked | None = None) -> str:
-    every = checks(found, 0)
+    every = checks(found, 0, 300)
     return page.page(found, every, verdict(every, found), looked or Looked())
 
 
 def carded(found: Found) -> str:
-    every = checks(found, 0)
+    every = checks(found, 0, 300)
     return card.card(found, every, verdict(every, found), {"Input": "8 × 8"})
 
 

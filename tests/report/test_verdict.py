@@ -9,7 +9,7 @@ from trainer.report.verdict import checks, verdict
 
 
 def titles(found: Found, against: int = 0) -> dict[str, str]:
-    return {check.title: check.level for check in checks(found, against)}
+    return {check.title: check.level for check in checks(found, against, 300)}
 
 
 def good(folder: Path, **changes: Any) -> Found:
@@ -30,25 +30,25 @@ def good(folder: Path, **changes: Any) -> Found:
 def test_what_speaks_against_a_run(tmp_path: Path) -> None:
     assert titles(found(tmp_path / "run"), 2) == {
         "Accuracy 66.7% on 6 test pictures: hardly better than guessing": "problem",
-        "1 of 2 gates missed": "problem",
+        "1 of 2 gates missed: latency_ms": "problem",
         "1 of 2 exports disagree with Keras": "problem",
         "Worst class: of '<b>dog</b>' it finds 50.0%": "good",
         "2 classes were measured on fewer than 20 pictures": "warning",
         "Confidence is off by 20.0% on the mean": "warning",
         "1 of the test pictures could not be read": "warning",
         "1 pictures are left out of all figures": "note",
-        "2 labels are contradicted with great confidence": "warning",
+        "2 of 300 labels are contradicted with great confidence": "warning",
     }
 
 
 def test_the_worst_comes_first(tmp_path: Path) -> None:
-    levels = [check.level for check in checks(found(tmp_path / "run"), 0)]
+    levels = [check.level for check in checks(found(tmp_path / "run"), 0, 300)]
     assert levels == sorted(levels, key=["problem", "warning", "note", "good"].index)
 
 
 def test_no_without_reservation(tmp_path: Path) -> None:
     run = found(tmp_path / "run")
-    answer = verdict(checks(run, 0), run)
+    answer = verdict(checks(run, 0, 300), run)
     assert (answer.level, answer.word) == ("problem", "Not yet.")
     assert answer.because == (
         "Accuracy 66.7% on 6 test pictures: hardly better than guessing, and 2 more below."
@@ -57,9 +57,9 @@ def test_no_without_reservation(tmp_path: Path) -> None:
 
 def test_yes_wants_gates(tmp_path: Path) -> None:
     run = good(tmp_path / "run")
-    assert verdict(checks(run, 0), run).word == "Yes."
+    assert verdict(checks(run, 0, 300), run).word == "Yes."
     without = run._replace(gates=[])
-    assert verdict(checks(without, 0), without) == (
+    assert verdict(checks(without, 0, 300), without) == (
         "warning",
         "That is for you to say.",
         "Nothing speaks against it, but no gates say what is good enough.",
@@ -68,16 +68,16 @@ def test_yes_wants_gates(tmp_path: Path) -> None:
 
 def test_yes_with_reservations(tmp_path: Path) -> None:
     run = good(tmp_path / "run")
-    answer = verdict(checks(run, 1), run)
+    answer = verdict(checks(run, 1, 300), run)
     assert (answer.word, answer.because) == (
         "Yes, with reservations.",
-        "1 label is contradicted with great confidence.",
+        "1 of 300 labels is contradicted with great confidence.",
     )
 
 
 def test_nobody_knows_of_a_run_that_was_not_evaluated(tmp_path: Path) -> None:
     run = read(trained(tmp_path / "run"), "pets")
-    answer = verdict(checks(run, 0), run)
+    answer = verdict(checks(run, 0, 300), run)
     assert (answer.word, answer.because) == ("Nobody knows.", "It was not evaluated.")
 
 
@@ -105,7 +105,9 @@ def test_few_pictures_leave_much_open(tmp_path: Path) -> None:
 
 
 def test_the_temperature_that_helps_is_named(tmp_path: Path) -> None:
-    (check,) = [each for each in checks(found(tmp_path / "run"), 0) if "Confidence" in each.title]
+    (check,) = [
+        each for each in checks(found(tmp_path / "run"), 0, 300) if "Confidence" in each.title
+    ]
     assert check.meaning == (
         "Its probabilities are not to be taken at their word. With the temperature 2 it would be "
         "10.0%: evaluation.confidence.temperature: true builds it in."

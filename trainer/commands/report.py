@@ -45,9 +45,11 @@ def run(this: runs.Run, overrides: Sequence[str] = (), seconds: float = SECONDS)
     opened = _mistakes.opened(this, overrides)
     asked = _mistakes.asked(this, found, opened, seconds)
     every = [*found.predictions, *(one for side in found.others.values() for one in side)]
-    wrong = mistakes.mistakes([*every, *asked.judged], found.classes, found.multi_label)
+    every += asked.judged
+    wrong = mistakes.mistakes(every, found.classes, found.multi_label)
     looked = _looked(this, found, opened, wrong)._replace(asked=asked.said)
-    checks = verdict.checks(found, sum(each.sure >= mistakes.SURE for each in wrong))
+    against = sum(each.sure >= mistakes.SURE for each in wrong)
+    checks = verdict.checks(found, against, len(every))
     answer = verdict.verdict(checks, found)
     files.write_csv(this.mistakes, COLUMNS, map(_row, mistakes.confident(wrong)))
     files.write_text(this.card, card.card(found, checks, answer, _presented(config)))

@@ -49,11 +49,12 @@ def verdict(checks: list[Check], found: Found) -> Verdict:
     return Verdict("good", "Yes.", "It reaches every gate, and nothing speaks against it.")
 
 
-def checks(found: Found, against: int) -> list[Check]:
+def checks(found: Found, against: int, of: int) -> list[Check]:
     """All of them, the worst first.
 
     Args:
         against: pictures whose label the network contradicts surely.
+        of: pictures that it was asked about.
     """
     every = [
         _evaluated(found),
@@ -62,7 +63,7 @@ def checks(found: Found, against: int) -> list[Check]:
         *_calibration(found),
         _exported(found),
         *_files(found),
-        *_labels(against),
+        *_labels(against, of),
     ]
     order = ("problem", "warning", "note", "good")
     return sorted(every, key=lambda check: order.index(check.level))
@@ -120,7 +121,8 @@ def _gates(found: Found) -> Check:
         return Check("note", "No gates are set", meaning, "figures")
     if missed:
         told = "; ".join(f"{each['name']} {_of(each)}" for each in missed)
-        title = f"{len(missed)} of {len(found.gates)} gates missed"
+        names = ", ".join(each["name"] for each in missed)
+        title = f"{len(missed)} of {len(found.gates)} gates missed: {names}"
         return Check("problem", title, f"{told}.", "figures")
     told = "; ".join(f"{each['name']} {_of(each)}" for each in found.gates)
     count = len(found.gates)
@@ -207,9 +209,9 @@ def _files(found: Found) -> list[Check]:
     return answers
 
 
-def _labels(against: int) -> list[Check]:
+def _labels(against: int, of: int) -> list[Check]:
     if not against:
         return []
-    some = "1 label is" if against == 1 else f"{against} labels are"
+    some = f"{against:,} of {of:,} labels {'is' if against == 1 else 'are'}"
     meaning = "Either the network is very wrong there, or the label is: look at them."
     return [Check("warning", f"{some} contradicted with great confidence", meaning, "confident")]

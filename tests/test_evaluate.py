@@ -247,8 +247,13 @@ def test_fit_looks_at_the_gates_even_if_nothing_is_left_to_train(
 
 def test_training_on_forgets_what_was_said_of_the_weights(single: Path, trainer: Trainer) -> None:
     trainer("evaluate", "--split", "train")
-    longer = ["--set", "training.epochs=3", "--set", "training.callbacks=[stop.Stop]"]
-    Path("stop.py").write_text(
+    longer = [
+        "--set",
+        "training.epochs=3",
+        "--set",
+        "training.callbacks=[stop_while_training.Stop]",
+    ]
+    Path("stop_while_training.py").write_text(
         "import keras\n"
         "class Stop(keras.callbacks.Callback):\n"
         "    def on_train_batch_end(self, batch, logs=None): raise KeyboardInterrupt\n"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import SMALL, Outcome
+from trainer import records
 from trainer import run as runs
 from trainer.config import tree
 from trainer.config.load import load
@@ -37,7 +38,7 @@ def made(
     Path("small.yaml").write_text(SMALL)
 
     def write(run: runs.Run) -> None:
-        runs.write_classes(run, classes)
+        records.write_classes(run, classes)
         run.data.write_text(json.dumps({"task": task}))
         row = {"f1": 0.5 + len(right) / 1000}
         found = {"split": "test", "examples": len(right), "accuracy": right.count("1") / len(right)}
@@ -48,9 +49,9 @@ def made(
             for number, each in enumerate(right, first):
                 rows.writerow((f"{number:03}.png", "cat", "cat" if each == "1" else "dog", 1, 1, 0))
         history = [{"loss": 2.0, "val_loss": 2.0}, {"loss": 1.0, "val_loss": 1.5}]
-        runs.write_history(run.history, history, ("loss", "val_loss"))
+        records.write_history(run.history, history, ("loss", "val_loss"))
         timing = [{"images_per_second": 9.0, "input_wait": 0.5, "step_ms": 7.0}] * 2
-        runs.write_history(run.timing, timing, ("images_per_second", "input_wait", "step_ms"))
+        records.write_history(run.timing, timing, ("images_per_second", "input_wait", "step_ms"))
         run.environment.write_text(json.dumps({"packages": {"keras": name}, "cpu_count": 2}))
 
     return runs.create(load(Path("small.yaml"), [f"name={name}", *overrides]), write)

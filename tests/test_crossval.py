@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import SMALL, Outcome, draw_pictures
+from trainer import places, records
 from trainer import run as runs
-from trainer.commands import _child, _crossval_page, _predictions, crossval
+from trainer.commands import _child, _predictions, crossval
 from trainer.commands._restore import restore
 from trainer.config.about import About
 from trainer.config.load import load
@@ -61,8 +62,8 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def folder() -> runs.CrossvalFolder:
-    found = runs.latest_crossval(load(Path("small.yaml")))
+def folder() -> places.CrossvalFolder:
+    found = places.latest_crossval(load(Path("small.yaml")))
     assert found
     return found
 
@@ -113,7 +114,7 @@ def test_folds_an_interruption_and_an_ensemble(
     assert place.curves.stat().st_size and place.confusion.stat().st_size
 
 
-def check_predictions(place: runs.CrossvalFolder) -> None:
+def check_predictions(place: places.CrossvalFolder) -> None:
     """Every picture outside the test side once, judged by the run that did not train on it."""
     told, sides = rows(place.predictions), rows(place.folds)
     assert list(told[0]) == [
@@ -140,7 +141,7 @@ def check_predictions(place: runs.CrossvalFolder) -> None:
         assert this.metrics.is_file() and this.evaluated("test").predictions.is_file()
 
 
-def check_metrics(place: runs.CrossvalFolder) -> None:
+def check_metrics(place: places.CrossvalFolder) -> None:
     found, told = json.loads(place.metrics.read_text()), rows(place.predictions)
     shares = [
         np.mean([row["truth"] == row["label"] for row in told if row["fold"] == fold])
@@ -156,11 +157,11 @@ def check_metrics(place: runs.CrossvalFolder) -> None:
     assert found["folds"][0]["test"].keys() == found["test_spread"].keys()
 
 
-def check_ensemble(place: runs.CrossvalFolder, trainer: Trainer) -> None:
+def check_ensemble(place: places.CrossvalFolder, trainer: Trainer) -> None:
     """A run as any other; its probabilities are the mean."""
     this, members = place.ensemble, [place.trained(number) for number in range(2)]
     assert this and this.metrics.is_file()
-    assert [(this.folder / each).resolve() for each in runs.read_members(this)] == [
+    assert [(this.folder / each).resolve() for each in records.read_members(this)] == [
         each.folder.resolve() for each in members if each
     ]
     pixels = np.random.default_rng(0).uniform(0, 255, (5, 16, 20, 3)).astype(np.float32)
@@ -287,10 +288,6 @@ def test_figures_of_what_was_written_are_those_of_the_network(tmp_path: Path) ->
     assert told.scores_NK.astype(np.float32).tolist() == scores_NK.tolist()
 
 
-def test_names_end_no_cell_of_the_report() -> None:
-    assert _crossval_page._table(("a|b",), [("<b>",)]) == "| a\\|b |\n| --- |\n| &lt;b> |"
-
-
 def test_an_ensemble_is_the_mean_of_networks_of_one_name() -> None:
     def built(bias: float) -> keras.Model:
         pixels = keras.Input((2, 2, 1))
@@ -321,12 +318,12 @@ def test_stopped_in_the_middle_of_a_fold_it_goes_on(config: Path, trainer: Train
     assert "error: stopped after 0 of 2 folds; " in said
     this = folder().trained(0)
     assert this
-    before = len(runs.read_history(this.history)["loss"])
+    before = len(records.read_history(this.history)["loss"])
     assert 0 < before < 100
     config.write_text(ONE_EPOCH.replace("epochs: 1", "epochs: 100"))
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "fold 0 (1 of 2), which was interrupted\n" in done.stdout
     assert folder().trained(0) == this
-    assert len(runs.read_history(this.history)["loss"]) == 100
+    assert len(records.read_history(this.history)["loss"]) == 100
     assert len(rows(folder().predictions)) == sum(bool(row["fold"]) for row in rows(folder().folds))

@@ -22,8 +22,7 @@ from tensorboard.plugins.hparams import metadata as hparams
 
 from tests.config.test_search import SPACE
 from tests.conftest import SMALL, Outcome, draw_pictures
-from trainer import files
-from trainer import run as runs
+from trainer import files, places
 from trainer.commands import _child
 from trainer.commands.tune import _trial, batch, search
 from trainer.config import tree
@@ -468,7 +467,7 @@ def test_the_best_config_is_found_where_runs_is_a_link(hunt: Path, tmp_path: Pat
     Path("runs").symlink_to(tmp_path / "disk" / "a" / "b")
     spec = spec_of(hunt)
     best = study.Trial(3, "complete", 0.5, {"data.batch_size": 8}, {})
-    place = runs.search(spec)
+    place = places.search(spec)
     search._write_best(hunt, spec, place, best)
     assert load(place.best).data.batch_size == 8
 

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -111,6 +111,19 @@ def staged(path: Path) -> Iterator[Path]:
     finally:
         if stage.parent.is_dir():
             remove(stage)
+
+
+@contextmanager
+def alone(lock: Path, who: str, where: str) -> Iterator[tuple[int, ...]]:
+    """As `locked`. Raises UserError at `where` if another `who`, as in `trainer fit`, is at work in
+    the folder of the lock."""
+    with ExitStack() as stack:
+        try:
+            held = stack.enter_context(locked(lock))
+        except BlockingIOError:
+            problem = f"another {who} is at work in {lock.parent}"
+            raise UserError(where, problem, "wait for its end, or stop it") from None
+        yield held
 
 
 @contextmanager

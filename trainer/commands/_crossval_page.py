@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from trainer import files
+from trainer import files, places, records
 from trainer import run as runs
-from trainer.commands._figures import UNSHOWN, cell, words
+from trainer.figures import UNSHOWN, cell, words
+from trainer.markdown import table, text
 from trainer.plots import comparison, confusion, style
 
 SAME = "size_mb"  # a figure that all folds have in common
@@ -15,7 +16,7 @@ CLASSES = ("precision", "recall", "f1", "average_precision")
 
 
 def write(
-    place: runs.CrossvalFolder, name: str, found: Mapping[str, Any], every: Sequence[runs.Run]
+    place: places.CrossvalFolder, name: str, found: Mapping[str, Any], every: Sequence[runs.Run]
 ) -> None:
     """Writes report.md, curves.png, and confusion.png where a picture has one label.
 
@@ -44,10 +45,12 @@ def write(
     files.write_text(place.report, "\n\n".join(blocks) + "\n")
 
 
-def _draw(place: runs.CrossvalFolder, found: Mapping[str, Any], every: Sequence[runs.Run]) -> None:
+def _draw(
+    place: places.CrossvalFolder, found: Mapping[str, Any], every: Sequence[runs.Run]
+) -> None:
     names = [f"fold {each['fold']}" for each in found["folds"]]
-    histories = [runs.read_history(each.history) for each in every]
-    panels = comparison.panels(names, histories, [runs.best_epoch(each) for each in every])
+    histories = [records.read_history(each.history) for each in every]
+    panels = comparison.panels(names, histories, [records.best_epoch(each) for each in every])
     with files.replacing(place.curves) as partial:
         style.save(comparison.draw(panels), partial)
     if "confusion" in found:
@@ -63,7 +66,7 @@ def _figures(folds: Sequence[Mapping[str, Any]], spread: Mapping[str, Any]) -> s
         if not name.startswith(UNSHOWN) and name != SAME
     ]
     numbers = (f"fold {number}" for number in range(len(folds)))
-    return _table(("figure", *numbers, "mean", "standard deviation"), rows)
+    return table(("figure", *numbers, "mean", "standard deviation"), rows)
 
 
 def _tested(found: Mapping[str, Any]) -> str:
@@ -76,31 +79,21 @@ def _cells(value: Mapping[str, float]) -> tuple[str, str]:
 
 def _classes(classes: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
-        (name, *(cell(row[key]) for key in CLASSES), row["support"])
+        (text(name), *(cell(row[key]) for key in CLASSES), str(row["support"]))
         for name, row in classes.items()
     ]
-    return _table(("class", *map(words, CLASSES), "pictures"), rows)
+    return table(("class", *map(words, CLASSES), "pictures"), rows)
 
 
 def _trainings(folds: Sequence[Mapping[str, Any]], every: Sequence[runs.Run]) -> str:
     rows = [
         (
-            each["fold"],
-            each["examples"],
-            len(runs.read_history(this.history).get("loss", ())),
-            runs.best_epoch(this) or "-",
+            str(each["fold"]),
+            str(each["examples"]),
+            str(len(records.read_history(this.history).get("loss", ()))),
+            str(records.best_epoch(this) or "-"),
             f"`{each['run']}`",
         )
         for each, this in zip(folds, every, strict=True)
     ]
-    return _table(("fold", "pictures", "epochs", "best epoch", "run"), rows)
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
-    return "\n".join(f"| {' | '.join(_plain(str(cell)) for cell in each)} |" for each in lines)
-
-
-def _plain(text: str) -> str:
-    """Text that ends no cell, begins no markup and no HTML."""
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    return table(("fold", "pictures", "epochs", "best epoch", "run"), rows)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from trainer import objects, terminal
+from trainer import objects, records, terminal
 from trainer import run as runs
 from trainer.config import Config
 from trainer.config.load import named
@@ -27,7 +27,7 @@ def bring(config: Config, run: runs.Run) -> None:
 
     Raises: UserError for what can be imported from nowhere.
     """
-    kept = runs.read_custom(run)
+    kept = records.read_custom(run)
     if not kept:
         return
     objects.look_in(run.custom)

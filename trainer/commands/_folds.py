@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from trainer import places, records
 from trainer import run as runs
 from trainer.commands import _evaluation, _predictions, evaluate, export, fit
 from trainer.commands._about import about
@@ -20,7 +21,7 @@ from trainer.objects import mistakes
 def train(request: Mapping[str, Any]) -> str:
     """Trains a fold, or goes on with it, and keeps what it says of its validation pictures. Returns
     the folder of its run. Raises: UserErrors, Interrupted."""
-    place, number = runs.CrossvalFolder(Path(request["folder"])), request["fold"]
+    place, number = places.CrossvalFolder(Path(request["folder"])), request["fold"]
     begun = place.trained(number) is not None
     # Its names were known when it began; of modules that are gone the run has copies.
     config = load(Path(request["config"]), request["overrides"], None if begun else mistakes)
@@ -35,11 +36,11 @@ def train(request: Mapping[str, Any]) -> str:
 def ensemble(request: Mapping[str, Any]) -> dict[str, Any]:
     """Makes the run that averages the networks of all folds, evaluates it on the test split, and
     exports it. Returns its `run`, as `failed` what is not good enough, and its exit `code`."""
-    place = runs.CrossvalFolder(Path(request["folder"]))
+    place = places.CrossvalFolder(Path(request["folder"]))
     config = load(Path(request["config"]), request["overrides"])
     with located(config):
         this = place.ensemble or _averaged(config, place)
-        tested = runs.read_data(this)["pictures"]["test"]
+        tested = records.read_data(this)["pictures"]["test"]
         judge = evaluate.run if tested else evaluate.trust
         failures = [*_failures(lambda: judge(this)), *_failures(lambda: export.run(this))]
     code = max((each.code for each in failures), default=0)
@@ -57,7 +58,7 @@ def _tell(this: runs.Run, path: Path, fold: int, threshold: float) -> None:
     _predictions.write(path, says, seen.examples, seen.scores_NK, fold)
 
 
-def _averaged(config: Config, place: runs.CrossvalFolder) -> runs.Run:
+def _averaged(config: Config, place: places.CrossvalFolder) -> runs.Run:
     """Its sides are those of the first fold; the test side is that of all."""
     numbers = range(config.data.split.folds or 0)
     folds = [each for each in map(place.trained, numbers) if each]
@@ -66,9 +67,9 @@ def _averaged(config: Config, place: runs.CrossvalFolder) -> runs.Run:
     def write(this: runs.Run) -> None:
         for kept in (folds[0].classes, folds[0].data, folds[0].split):
             shutil.copyfile(kept, this.folder / kept.name)
-        runs.write_custom(this, runs.read_custom(folds[0]))
-        runs.write_members(this, folds)
-        runs.write_environment(this)
+        records.write_custom(this, records.read_custom(folds[0]))
+        records.write_members(this, folds)
+        records.write_environment(this)
         this.best.parent.mkdir()
         model.save(this.best)
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from trainer import places, records, terminal
 from trainer import run as runs
-from trainer import terminal
 from trainer.config import Config
 from trainer.config.load import load
 from trainer.data import split, split_file
@@ -60,7 +60,7 @@ def resumed(config: Config, run: runs.Run) -> split.Sides:
 
     Raises: UserError if any is gone.
     """
-    sides, gone = split_file.restore(run.split, read(config), runs.read_classes(run))
+    sides, gone = split_file.restore(run.split, read(config), records.read_classes(run))
     if gone:
         problem = f"{len(gone)} pictures of the run to resume, {run.folder}, are gone"
         hint = "bring them back, or start a new run without --resume"
@@ -97,7 +97,7 @@ def gather(config: Config) -> Gathered:
     out[list(quarantined)] = True
     found = None
     if spec.duplicates == "together":
-        found = survey.survey(examples.pictures, runs.surveyed(config))
+        found = survey.survey(examples.pictures, places.surveyed(config))
         _warn_unreadable(examples, {i: why for i, why in found.reasons.items() if not out[i]})
         out |= ~found.records["readable"]
     sides, apart, pairs = divide(config, examples, out, found)
@@ -138,7 +138,7 @@ def listing(config: Config) -> Path | None:
     given = config.data.quarantine
     if given == "none":
         return None
-    return runs.quarantine(config) if given == "auto" else Path(given)
+    return places.quarantine(config) if given == "auto" else Path(given)
 
 
 def _warn_unreadable(examples: Examples, reasons: dict[int, str]) -> None:

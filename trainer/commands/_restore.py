@@ -6,8 +6,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from trainer import records, terminal
 from trainer import run as runs
-from trainer import terminal
 from trainer.commands import _confidence, _custom
 from trainer.commands._gather import read
 from trainer.config import Config
@@ -51,10 +51,10 @@ def restore(run: runs.Run, overrides: Sequence[str] = (), raw: bool = False) -> 
         )
     config = load(run.config, overrides)
     _custom.bring(config, run)
-    classes = runs.read_classes(run)
+    classes = records.read_classes(run)
     hardware.full_precision()
     probabilities = _loaded(run, config, classes)
-    multi_label = runs.read_data(run)["task"] == "multi_label"
+    multi_label = records.read_data(run)["task"] == "multi_label"
     if not raw:
         temperature = _confidence.temperature(run, config)
         probabilities = network.with_temperature(probabilities, temperature, multi_label)
@@ -67,7 +67,7 @@ def _loaded(run: runs.Run, config: Config, classes: tuple[str, ...]) -> keras.Mo
     def built() -> keras.Model:
         return network.build(config.model, config.data.input_shape, classes)
 
-    members = runs.read_members(run)
+    members = records.read_members(run)
     if not members:
         model = built()
         checkpoint.load_weights(model, run.best)

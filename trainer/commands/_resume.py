@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainer import files, terminal
 from trainer import run as runs
+from trainer import terminal
 from trainer.config import Config, tree
 from trainer.config.load import load
 from trainer.errors import UserError
@@ -86,17 +84,6 @@ def say_finished(config: Config, this: runs.Run, state: checkpoint.State) -> Non
 def places(this: runs.Run) -> checkpoint.Places:
     """Where the run's checkpoints lie."""
     return checkpoint.Places(this.last, this.previous, this.best)
-
-
-@contextmanager
-def alone(this: runs.Run) -> Iterator[None]:
-    """Nobody else trains in the run meanwhile. Raises UserError if somebody does."""
-    try:
-        with files.locked(this.lock):
-            yield
-    except BlockingIOError:
-        problem = f"another trainer fit is at work in {this.folder}"
-        raise UserError("--resume", problem, "wait for its end, or stop it") from None
 
 
 def recipe(config: Config) -> str:

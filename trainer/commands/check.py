@@ -3,8 +3,7 @@
 import keras
 import numpy as np
 
-from trainer import files, terminal
-from trainer import run as runs
+from trainer import files, places, terminal
 from trainer.commands._assemble import Job, assemble
 from trainer.config import Config
 from trainer.data import feed
@@ -19,7 +18,7 @@ def run(config: Config) -> None:
     _show_data(job)
     found = summary.summarise(job.model, job.objective.optimizer)
     _show_network(found)
-    drawn = runs.drawing(config)
+    drawn = places.drawing(config)
     files.write_text(drawn, drawing.draw(config.name, found))
     faults = Faults({}, [])
     batches = feed.training(job.sides.train, config.data, config.seed, faults)
@@ -28,7 +27,7 @@ def run(config: Config) -> None:
     loss = np.mean(job.objective.loss(labels, job.model(keras.ops.cast(images, "float32"))))
     counts = (len(job.sides.train), len(job.sides.validation))
     _show_memory(found.memory, config.data.batch_size)
-    with feed.stored(config.data, counts, runs.decoded()) as stores:
+    with feed.stored(config.data, counts, places.decoded()) as stores:
         terminal.say(f"cache    {stores.said}")
     training = config.training
     terminal.say(f"devices  {hardware.described(job.strategy, training)}")

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer import files, terminal
+from trainer import files, places, records, terminal
 from trainer import run as runs
 from trainer.commands import _predictions
-from trainer.commands._figures import UNSHOWN, cell, words
 from trainer.commands._predictions import Predictions
 from trainer.config import tree
 from trainer.config.load import load
 from trainer.errors import UserError
 from trainer.evaluation import mcnemar
+from trainer.figures import UNSHOWN, cell, words
 from trainer.plots import comparison, style
 
 MOST = len(ascii_uppercase)  # runs: each has a letter
@@ -50,7 +50,7 @@ def run(targets: Sequence[str], out: Path | None = None, json: Path | None = Non
     Raises: UserErrors for runs that cannot be compared.
     """
     every = _opened(targets)
-    picture = out or runs.comparison(every[0].run)
+    picture = out or places.comparison(every[0].run)
     for path, where in ((picture, "--out"), (json, "--json")):
         if path:
             files.demand_writable(path, where)
@@ -86,7 +86,7 @@ def _opened(targets: Sequence[str]) -> list[Compared]:
         if this.folder.resolve() in [each.folder.resolve() for each in found[:index]]:
             problem = f"is {this.folder}, which was named before"
             raise UserError(targets[index], problem, "name each run once")
-    values = [runs.read_metrics(this) for this in found]
+    values = [records.read_metrics(this) for this in found]
     unknown = [
         UserError(
             str(this.folder),
@@ -110,14 +110,14 @@ def _compared(letter: str, this: runs.Run, metrics: dict[str, Any]) -> Compared:
     return Compared(
         letter,
         this,
-        runs.read_classes(this),
-        runs.read_data(this)["task"],
+        records.read_classes(this),
+        records.read_data(this)["task"],
         metrics,
         _predictions.read(place) if place.is_file() else None,
         {key: value for key, value in config.items() if key not in OWN},
-        runs.read_history(this.history),
-        runs.read_history(this.timing),
-        runs.read_environment(this),
+        records.read_history(this.history),
+        records.read_history(this.timing),
+        records.read_environment(this),
     )
 
 
@@ -156,7 +156,7 @@ def _facts(one: Compared) -> dict[str, Any]:
         "intervals": one.metrics.get("intervals", {}),
         "classes": {name: dict(row) for name, row in classes.items()},
         "epochs": len(one.timing.get("step_ms", ())),
-        "best_epoch": runs.best_epoch(one.run),
+        "best_epoch": records.best_epoch(one.run),
         "timing": {
             name: float(np.median(values))
             for name, values in one.timing.items()
@@ -333,7 +333,7 @@ def _draw(every: Sequence[Compared], path: Path) -> None:
     names = {each.run.folder.parent.name for each in shown}
     said = [each.run.folder if len(names) == 1 else each.run.folder.parent for each in shown]
     titles = [f"{each.letter}  {path.name}" for each, path in zip(shown, said, strict=True)]
-    best = [runs.best_epoch(each.run) for each in shown]
+    best = [records.best_epoch(each.run) for each in shown]
     panels = comparison.panels(titles, [each.history for each in shown], best)
     with files.replacing(path) as partial:
         style.save(comparison.draw(panels), partial)

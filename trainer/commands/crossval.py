@@ -1,17 +1,15 @@
 """`trainer crossval`: trains once per fold; each picture is judged by the network without it."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer import files, terminal
+from trainer import files, places, records, terminal
 from trainer import run as runs
 from trainer.commands import _child, _crossval_page, _gather, _predictions
-from trainer.commands._figures import cell, words
 from trainer.commands._predictions import Predictions
 from trainer.config import Config, tree
 from trainer.config.load import load, located
@@ -22,6 +20,7 @@ from trainer.evaluation import folds as over_folds
 from trainer.evaluation import metrics
 from trainer.evaluation.calibration import THRESHOLD
 from trainer.evaluation.metrics import Scored
+from trainer.figures import cell, words
 
 FOLDS = 5  # where neither the command line nor the config says it
 # Figures in the table, as far as the task has them; metrics.json has all.
@@ -57,7 +56,7 @@ def run(asked: Request) -> None:
     with located(base):
         sides = _gather.folds(base)
         place = _place(base, sides, asked.resume)
-        with _alone(place) as locks:
+        with files.alone(place.lock, "trainer crossval", "--resume") as locks:
             for number in range(len(sides)):
                 if not place.out_of_fold(number).is_file():
                     _train(asked, base, overrides, place, number, locks)
@@ -78,16 +77,16 @@ def _base(asked: Request) -> tuple[Config, list[str]]:
     return load(asked.config, overrides), overrides
 
 
-def _place(base: Config, sides: Sequence[split.Sides], resume: bool) -> runs.CrossvalFolder:
+def _place(base: Config, sides: Sequence[split.Sides], resume: bool) -> places.CrossvalFolder:
     """The folder to go on with, or a new one. Raises: UserErrors if it is of another config or of
     other pictures."""
     rows = _rows(sides)
-    found = runs.latest_crossval(base) if resume else None
+    found = places.latest_crossval(base) if resume else None
     if found is None:
         if resume:
             said = f"there is no cross-validation of {base.name} yet, so this is the first"
             terminal.say(f"resume   {said}")
-        found = runs.create_crossval(base, rows)
+        found = places.create_crossval(base, rows)
     else:
         _demand_same(base, rows, found)
     finished = sum(found.out_of_fold(number).is_file() for number in range(len(sides)))
@@ -114,7 +113,7 @@ def _rows(sides: Sequence[split.Sides]) -> list[tuple[str, str, str]]:
 
 
 def _demand_same(
-    base: Config, rows: list[tuple[str, str, str]], place: runs.CrossvalFolder
+    base: Config, rows: list[tuple[str, str, str]], place: places.CrossvalFolder
 ) -> None:
     problem = f"differs from the cross-validation to resume, {place.folder}"
     another = "write it as it was, or begin anew without --resume"
@@ -136,17 +135,6 @@ def _demand_same(
         raise UserError("data.source", problem, hint)
 
 
-@contextmanager
-def _alone(place: runs.CrossvalFolder) -> Iterator[tuple[int, ...]]:
-    """Nobody else trains its folds meanwhile, as `files.locked` has it."""
-    try:
-        with files.locked(place.lock) as locks:
-            yield locks
-    except BlockingIOError:
-        problem = f"another trainer crossval is at work in {place.folder}"
-        raise UserError("--resume", problem, "wait for its end, or stop it") from None
-
-
 # --- in processes of their own ------------------------------------------------------------------
 
 
@@ -154,7 +142,7 @@ def _train(
     asked: Request,
     base: Config,
     overrides: Sequence[str],
-    place: runs.CrossvalFolder,
+    place: places.CrossvalFolder,
     number: int,
     locks: tuple[int, ...],
 ) -> None:
@@ -179,7 +167,7 @@ def _train(
         raise Interrupted(said, end.code) from None
     except ExceptionGroup:
         if not any(place.folder.glob("*/*/config.yaml")):  # nothing to go on with
-            runs.forget_crossval(place)
+            places.forget_crossval(place)
         raise
     if ended.answer is None:
         why = f"killed by signal {-ended.code}" if ended.code < 0 else "the reason stands above"
@@ -191,7 +179,7 @@ def _ensemble(
     asked: Request,
     base: Config,
     overrides: Sequence[str],
-    place: runs.CrossvalFolder,
+    place: places.CrossvalFolder,
     locks: tuple[int, ...],
 ) -> None:
     terminal.say()
@@ -209,7 +197,7 @@ def _ensemble(
         raise (Missed if found["code"] == Missed.code else Failed)(found["failed"])
 
 
-def _inside(base: Config, place: runs.CrossvalFolder, name: str) -> list[str]:
+def _inside(base: Config, place: places.CrossvalFolder, name: str) -> list[str]:
     """What makes the config that of a run inside, with the quarantine list of the whole."""
     listing = _gather.listing(base)
     there = listing is not None and (base.data.quarantine != "auto" or listing.exists())
@@ -224,10 +212,10 @@ def _inside(base: Config, place: runs.CrossvalFolder, name: str) -> list[str]:
 # --- what came out ------------------------------------------------------------------------------
 
 
-def _conclude(base: Config, place: runs.CrossvalFolder, count: int) -> None:
+def _conclude(base: Config, place: places.CrossvalFolder, count: int) -> None:
     every = [each for each in map(place.trained, range(count)) if each]
-    classes = runs.read_classes(every[0])
-    multi_label = runs.read_data(every[0])["task"] == "multi_label"
+    classes = records.read_classes(every[0])
+    multi_label = records.read_data(every[0])["task"] == "multi_label"
     told = [_predictions.read(place.out_of_fold(number), fold=True) for number in range(count)]
     threshold = _threshold(base) if multi_label else None
     scored = [_scored(each, classes, threshold) for each in told]
@@ -274,7 +262,7 @@ def _pooled(scored: Sequence[Scored]) -> Scored:
 
 def _test(this: runs.Run) -> dict[str, float]:
     """The figures of a fold's network on the test split."""
-    found = runs.read_metrics(this) or {}
+    found = records.read_metrics(this) or {}
     return {name: value for name, value in found.items() if isinstance(value, float)}
 
 
@@ -282,7 +270,7 @@ def _spread(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
     return {name: each._asdict() for name, each in over_folds.spread(rows).items()}
 
 
-def _join(place: runs.CrossvalFolder, count: int) -> None:
+def _join(place: places.CrossvalFolder, count: int) -> None:
     """The tables of all folds as one."""
     lines: list[str] = []
     for number in range(count):

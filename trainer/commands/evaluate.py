@@ -11,13 +11,13 @@ from trainer import run as runs
 from trainer.commands import _confidence, _evaluation, _predictions
 from trainer.commands._about import about
 from trainer.commands._evaluation import Seen
-from trainer.commands._figures import UNSHOWN, cell, words
 from trainer.commands._restore import Trained, restore, sides
 from trainer.config.load import located
 from trainer.data.examples import SIDES
 from trainer.errors import Missed, UserError
 from trainer.evaluation import calibration, gates, metrics, predict
 from trainer.evaluation.metrics import Scored
+from trainer.figures import UNSHOWN, cell, words
 
 SHOWN = 20  # classes at most in a confusion matrix on the terminal; metrics.json has them all
 TEST = "test"

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from trainer import files, terminal
+from trainer import files, places, records, terminal
 from trainer import run as runs
 from trainer.board.watch import Watch
 from trainer.commands import _board, _custom, _resume, evaluate
@@ -41,7 +41,7 @@ def run(
         if this:
             _resume.demand_same(config, this)
             _custom.bring(config, this)
-            stack.enter_context(_resume.alone(this))
+            stack.enter_context(files.alone(this.lock, "trainer fit", "--resume"))
             for folder in (this.folder, this.last.parent):
                 files.remove_partial(folder)
             start = _resume.found(config, this)
@@ -57,7 +57,7 @@ def run(
                 return this
         else:
             this = _created(config, job, resume)
-            stack.enter_context(_resume.alone(this))
+            stack.enter_context(files.alone(this.lock, "trainer fit", "--resume"))
         faults = Faults({}, [])
         if not over:
             state = _train(config, job, this, start, faults, watchers)
@@ -76,12 +76,12 @@ def _created(config: Config, job: Job, resume: bool) -> runs.Run:
         terminal.say(f"resume   there is no run of {config.name} yet, so this is the first")
 
     def write(run: runs.Run) -> None:
-        runs.write_classes(run, job.classes)
+        records.write_classes(run, job.classes)
         counts = {name: len(side) for name, side in job.sides._asdict().items()}
-        runs.write_data(run, job.sides.train.multi_label, counts, job.left_out)
+        records.write_data(run, job.sides.train.multi_label, counts, job.left_out)
         split_file.write(job.sides, run.split)
-        runs.write_custom(run, _custom.modules(config))
-        runs.write_environment(run)
+        records.write_custom(run, _custom.modules(config))
+        records.write_environment(run)
 
     return runs.create(config, write)
 
@@ -90,7 +90,7 @@ def _go_on(config: Config, job: Job, this: runs.Run, state: checkpoint.State) ->
     """The run's files become those of the config given now, as far as the state has come."""
     _append(job.callbacks)
     if not _resume.finished(config, state):
-        runs.forget_evaluation(this)  # of an earlier end
+        records.forget_evaluation(this)  # of an earlier end
     runs.write_config(this, config)
     # The last epoch may be in the checkpoint alone, or no longer in it.
     if state.history or this.history.exists():
@@ -117,7 +117,7 @@ def _train(
         heed = stack.enter_context(interrupt.heeded())
         done = start.state.epoch * job.steps + start.state.step
         fed = stack.enter_context(
-            feed.opened(job.sides, config.data, config.seed, faults, runs.decoded(), done)
+            feed.opened(job.sides, config.data, config.seed, faults, places.decoded(), done)
         )
         _describe(config, job, this, start.state, fed)
         keeper = _keeper(config, job, this, start, heed)
@@ -258,8 +258,8 @@ class _Advise(keras.callbacks.Callback):
 
 
 def _write_logs(job: Job, this: runs.Run, state: checkpoint.State) -> None:
-    runs.write_history(this.history, state.history, objective.names(job.objective))
-    runs.write_history(this.timing, state.timing, loop.TIMING)
+    records.write_history(this.history, state.history, objective.names(job.objective))
+    records.write_history(this.timing, state.timing, loop.TIMING)
 
 
 def _conclude(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainer import files, terminal
+from trainer import files, records, terminal
 from trainer import run as runs
 from trainer.commands import _mistakes
 from trainer.commands._mistakes import Opened
@@ -22,7 +22,6 @@ from trainer.report.found import Found
 from trainer.report.mistakes import Judged, Mistake
 from trainer.report.page import Looked, Sample
 from trainer.report.verdict import Check, Verdict
-from trainer.training import checkpoint
 
 SECONDS = 5.0  # of asking the network about pictures that were not evaluated
 WORST, CONFIDENT = 24, 60  # mistakes that are shown
@@ -72,7 +71,7 @@ def _looked(this: runs.Run, found: Found, opened: Opened, wrong: list[Mistake]) 
         confident=shown[len(worst) :],
         wrong=len(wrong),
         samples=samples,
-        best=_best(this),
+        best=records.best_epoch(this),
         reliability=_reliability(found.predictions, found),
         notes=notes,
     )
@@ -97,14 +96,6 @@ def _sample(examples: Examples, shown: preview.Shown, seen_at: Augment) -> Sampl
     labels = ", ".join(examples.names_of(shown.number)) or "no label"
     images = [image(_mistakes.in_colour(each)) for each in pixels]
     return Sample(examples.pictures.name(shown.number), labels, images)
-
-
-def _best(this: runs.Run) -> int | None:
-    """The epoch that is kept."""
-    try:
-        return checkpoint.read(this.best).epoch if this.best.is_file() else None
-    except UserError:  # of an earlier version
-        return None
 
 
 def _reliability(judged: Sequence[Judged], found: Found) -> str:

@@ -12,8 +12,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from trainer import files
-from trainer import run as runs
+from trainer import files, places
 from trainer.config import about
 from trainer.config.export import Onnx, Web
 from trainer.errors import UserError
@@ -68,7 +67,7 @@ def _named(package: Path) -> Path:
 
 def _brought() -> Path:
     """The same in the user's cache; npm brings it the first time (33 MB)."""
-    kept = runs.brought(f"{PACKAGE}-{VERSION}")
+    kept = places.brought(f"{PACKAGE}-{VERSION}")
     if not all((kept / name).is_file() for name in RUNTIME):
         with tempfile.TemporaryDirectory() as folder, files.replacing(kept) as partial:
             archive = _packed(Path(folder))

@@ -1,9 +1,9 @@
 """The model card: what whoever gets the model must know, after Mitchell et al. (2019,
 arXiv:1810.03993), as Markdown."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
+from trainer.markdown import listed, table, text
 from trainer.report.found import SIDES, Found
 from trainer.report.tables import CHIEF, value, words
 from trainer.report.verdict import Check, Verdict
@@ -20,23 +20,23 @@ def card(
         presented: how a picture becomes the input, and whatever else the config says of the model.
     """
     kind = "Several labels per picture" if found.multi_label else "One label per picture"
-    names = ", ".join(map(_text, found.classes[:CLASSES])) + ", …" * (len(found.classes) > CLASSES)
+    names = ", ".join(map(text, found.classes[:CLASSES])) + ", …" * (len(found.classes) > CLASSES)
     parts = [
-        f"# {_text(found.name)}",
+        f"# {text(found.name)}",
         f"{kind}, of {len(found.classes)}: {names}.",
         "## Can it be shipped?",
-        f"**{verdict.word}** {_text(verdict.because)}",
-        _list(f"{check.level}: {_text(check.title)}. {_text(check.meaning)}" for check in checks),
+        f"**{verdict.word}** {text(verdict.because)}",
+        listed(f"{check.level}: {text(check.title)}. {text(check.meaning)}" for check in checks),
         "## Use",
         "Intended use, users, and uses that are out of scope: to be written by whoever ships it.",
-        _list(f"{_text(name)}: {_text(each)}" for name, each in presented.items()),
+        listed(f"{text(name)}: {text(each)}" for name, each in presented.items()),
         f"## Figures of the {found.split} split",
         _figures(found),
         _classes(found),
         "## Data",
         _data(found),
         "## Limits",
-        _list(_limits(found)),
+        listed(_limits(found)),
         "## Made with",
         _environment(found),
     ]
@@ -54,19 +54,17 @@ def _figures(found: Found) -> str:
             low, high = intervals.get(name, (None, None))
             between = "" if low is None else f"{value(name, low)} to {value(name, high)}"
             rows.append([words(name), value(name, metrics[name]), between])
-    return f"On {metrics['examples']:,} pictures.\n\n" + _table(
-        ["figure", "value", "between"], rows
-    )
+    return f"On {metrics['examples']:,} pictures.\n\n" + table(["figure", "value", "between"], rows)
 
 
 def _classes(found: Found) -> str:
     every = found.metrics.get("classes", {})
     names = ("precision", "recall", "f1", "support")
     rows = [
-        [_text(name), *(value(each, row[each]) for each in names[:3]), str(row["support"])]
+        [text(name), *(value(each, row[each]) for each in names[:3]), str(row["support"])]
         for name, row in list(every.items())[:CLASSES]
     ]
-    return _table(["class", "precision", "recall", "F1", "pictures"], rows) if rows else ""
+    return table(["class", "precision", "recall", "F1", "pictures"], rows) if rows else ""
 
 
 def _data(found: Found) -> str:
@@ -87,7 +85,7 @@ def _limits(found: Found) -> list[str]:
         told.append(f"Below a probability of {least:.3f} it is unsure, and says so.")
     rows = {name: row for name, row in found.metrics.get("classes", {}).items() if row["support"]}
     for name in sorted(rows, key=lambda name: rows[name]["recall"])[:3]:
-        told.append(f"Of '{_text(name)}' it finds {rows[name]['recall']:.1%}.")
+        told.append(f"Of '{text(name)}' it finds {rows[name]['recall']:.1%}.")
     told.append("The figures hold for pictures of the same kind and origin as those of the split.")
     return told
 
@@ -98,23 +96,8 @@ def _environment(found: Found) -> str:
     lines = [f"trainer {known['trainer']}, Python {known['python']}"] if known else []
     lines += [packages] if packages else []
     lines += [f"{row['kind']}: {_agreement(row)}" for row in found.parity]
-    return _list(map(_text, lines))
+    return listed(map(text, lines))
 
 
 def _agreement(row: Mapping[str, object]) -> str:
     return "agrees with Keras" if row["agrees"] else "disagrees with Keras, so it was not written"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _list(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _text(value: object) -> str:
-    """What means something in Markdown or HTML is escaped; a line stays one line."""
-    plain = str(value).encode("utf-8", "backslashreplace").decode()
-    return re.sub(r"([\\`*_~$\[\]<>|#&])", r"\\\1", " ".join(plain.split()))

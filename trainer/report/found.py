@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainer import run as runs
+from trainer import records
 from trainer.errors import UserError
 from trainer.report.mistakes import Judged
 from trainer.run import Run
@@ -41,7 +41,7 @@ class Found(NamedTuple):
 
 def read(run: Run, name: str) -> Found:
     """What there is. Raises: UserError for a file that is damaged, or no run's."""
-    data, classes = runs.read_data(run), runs.read_classes(run)
+    data, classes = records.read_data(run), records.read_classes(run)
     several = data["task"] == "multi_label"
     said = {side: _predictions(run, side, several) for side in SIDES}
     split = next((side for side in CHIEF if run.evaluated(side).metrics.is_file()), CHIEF[0])

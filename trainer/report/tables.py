@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from trainer import figures as spelled
 from trainer import files
 from trainer.html import facts, text
 from trainer.report import charts
@@ -14,20 +15,15 @@ ROWS = 200  # of a long table; files of the run have them all
 PAIRS = 20  # confusions that are listed
 SEEN = 0.6  # share of a row from which on numbers are white
 UNITS = {"latency_ms": "latency", "size_mb": "size of the weights"}
-NAMES = {"f1": "F1", "roc auc": "ROC-AUC", "cohen": "Cohen's", "matthews": "Matthews'"}
 CHIEF = (  # figures that come first, as far as there are such
     *("accuracy", "exact_match", "balanced_accuracy", "macro_f1", "mean_average_precision"),
     *("roc_auc", "worst_recall", "log_loss", "calibration_error", "size_mb"),
 )
-HIDDEN = ("micro_", "weighted_")  # figures that stand in metrics.json alone
 
 
 def words(name: str) -> str:
-    """A figure's name for people."""
-    plain = UNITS.get(name, name).replace("_", " ")
-    for small, right in NAMES.items():
-        plain = plain.replace(small, right)
-    return plain
+    """A figure's name for people, where its unit stands behind its value."""
+    return UNITS.get(name) or spelled.words(name)
 
 
 def value(name: str, number: float | None) -> str:
@@ -64,7 +60,7 @@ def figures(found: Found) -> str:
     names = [name for name in dict.fromkeys([*CHIEF, *known]) if name in known]
     rows = []
     for name in names:
-        if name.startswith(HIDDEN):
+        if name.startswith(spelled.UNSHOWN):
             continue
         low, high = intervals.get(name, (None, None))
         between = "" if low is None else f"{value(name, low)} to {value(name, high)}"

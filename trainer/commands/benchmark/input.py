@@ -4,8 +4,7 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 
-from trainer import run as runs
-from trainer import terminal
+from trainer import places, terminal
 from trainer.commands._assemble import check_augment
 from trainer.commands._gather import gather
 from trainer.config import Config
@@ -21,7 +20,7 @@ def run(config: Config, seconds: float) -> None:
     data, faults = config.data, Faults({}, [])
     check_augment(data)
     sides = gather(config).sides
-    with feed.opened(sides, data, config.seed, faults, runs.decoded()) as fed, reported(faults):
+    with feed.opened(sides, data, config.seed, faults, places.decoded()) as fed, reported(faults):
         terminal.say(f"data     {len(sides.train)} pictures for training")
         terminal.say(f"cache    {fed.stores.said}")
         terminal.say(f"workers  {fed.maker.reason}")

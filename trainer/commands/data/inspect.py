@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer import files, terminal
-from trainer import run as runs
+from trainer import files, places, terminal
 from trainer.commands._gather import divide, listing, read
 from trainer.config import Config
 from trainer.data.examples import Examples
@@ -25,12 +24,12 @@ STYLES = {"problem": "bold red", "warning": "bold yellow", "note": "bold"}
 
 def run(config: Config, out: Path | None) -> None:
     """Reports on the terminal, as a page, and to `out` as JSON; renews the quarantine list."""
-    page, listed = runs.inspection(config), listing(config)
+    page, listed = places.inspection(config), listing(config)
     files.demand_writable(page, "runs")
     if out:
         files.demand_writable(out, "--json")
     examples = read(config)
-    found = survey.survey(examples.pictures, runs.surveyed(config))
+    found = survey.survey(examples.pictures, places.surveyed(config))
     pairs = duplicates.find(found.records, examples.group_numbers())
     ours = findings.to_quarantine(examples, found, pairs)
     left_out = quarantine.renew(listed, ours) if listed else {}

@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from trainer import files, terminal
-from trainer import run as runs
+from trainer import files, places, terminal
 from trainer.board import events
 from trainer.commands._assemble import check_augment
 from trainer.commands._gather import gather
@@ -41,7 +40,7 @@ def run(config: Config, out: Path | None) -> None:
     Args:
         out: the PNG; the run's place for it if None.
     """
-    target = out or runs.preview(config)
+    target = out or places.preview(config)
     files.demand_writable(target, "--out" if out else "runs")
     check_augment(config.data)
     examples = gather(config).sides.train
@@ -49,10 +48,10 @@ def run(config: Config, out: Path | None) -> None:
     sheet = _sheet(config, examples, shown)
     with files.replacing(target) as partial:
         sheet.save(partial, "png", optimize=True)
-    with events.alone(runs.preview_events(config)) as add:
+    with events.alone(places.preview_events(config)) as add:
         add(events.image("preview", np.asarray(sheet)))
     terminal.say(f"written  {target}")
-    terminal.say(f"watch    tensorboard --logdir {runs.preview_events(config)}")
+    terminal.say(f"watch    tensorboard --logdir {places.preview_events(config)}")
 
 
 def chosen(

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from tensorboard.plugins.hparams import summary_v2 as columns
 
-from trainer import files
+from trainer import files, places
 from trainer import run as runs
 from trainer.board import hparams
 from trainer.board.events import Value, write_alone
@@ -43,7 +43,7 @@ def prepare(request: Mapping[str, Any]) -> str:
         with located(config):
             job = assemble(config)
         mode = objective.direction(spec.monitor, job.objective)
-        place = runs.search(spec)
+        place = places.search(spec)
         files.demand_writable(place.base, "runs")
         files.write_text(place.base, dump(base))
         split_file.write(job.sides, place.split)
@@ -56,7 +56,7 @@ def train(request: Mapping[str, Any]) -> dict[str, Any]:
     """Trains a trial, or goes on with it. Returns its `value` (None: NaN in every epoch) and
     `epoch`, the best, whether it was `pruned`, and its `run`."""
     spec, number = Search.model_validate(request["spec"]), request["number"]
-    place = runs.search(spec)
+    place = places.search(spec)
     found = study.Study(place.database, spec)
     trial = found.trials()[number]
     config = load(place.base, _of_trial(spec, place, found.mode, trial))
@@ -121,7 +121,7 @@ def _demand_call(config: Any, where: str) -> None:
         value = value.get(key) if isinstance(value, dict) else None
 
 
-def _of_trial(spec: Search, place: runs.SearchFolder, mode: str, trial: study.Trial) -> list[str]:
+def _of_trial(spec: Search, place: places.SearchFolder, mode: str, trial: study.Trial) -> list[str]:
     """The overrides of a trial: its values, and what makes it a run of its own inside the search,
     with the pictures of all trials. Folds make their own sides."""
     fixed = {

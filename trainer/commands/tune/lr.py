@@ -3,8 +3,7 @@
 import math
 import shlex
 
-from trainer import files, terminal
-from trainer import run as runs
+from trainer import files, places, terminal
 from trainer.commands._assemble import Job, assemble
 from trainer.config import Config
 from trainer.config.search import override
@@ -25,7 +24,7 @@ def run(config: Config, steps: int) -> None:
     if steps < finder.LEAST:
         problem = f"expected at least {finder.LEAST} steps, received {steps}"
         raise UserError("--steps", problem, "200 make a curve that can be read")
-    files.demand_writable(runs.range_test(config), "runs")
+    files.demand_writable(places.range_test(config), "runs")
     job = assemble(config)
     terminal.say(f"devices  {hardware.described(job.strategy, config.training)}")
     terminal.say(f"network  {job.model.count_params():,} parameters")
@@ -42,7 +41,7 @@ def run(config: Config, steps: int) -> None:
     advice = finder.advice(curve)
     _write(config, curve, advice)
     if signal:
-        kept = f"{runs.range_test(config)} holds what was measured"
+        kept = f"{places.range_test(config)} holds what was measured"
         raise Interrupted(f"stopped after {len(points)} of {steps} steps; {kept}", 128 + signal)
     if advice is None:
         raise Failed(_nothing(points, steps))
@@ -55,7 +54,7 @@ def _measured(config: Config, job: Job, steps: int) -> tuple[list[tuple[float, f
     faults = Faults({}, [])
     with (
         interrupt.heeded() as heed,
-        feed.opened(job.sides, config.data, config.seed, faults, runs.decoded()) as fed,
+        feed.opened(job.sides, config.data, config.seed, faults, places.decoded()) as fed,
         reported(faults),
         terminal.progress(steps, "measuring", "steps") as tick,
     ):
@@ -70,7 +69,7 @@ def _measured(config: Config, job: Job, steps: int) -> tuple[list[tuple[float, f
 
 
 def _write(config: Config, curve: finder.Curve, advice: finder.Advice | None) -> None:
-    table = runs.range_test(config)
+    table = places.range_test(config)
     picture = table.with_suffix(".png")
     rows = zip(*(each.tolist() for each in (*curve, curve.smoothed)), strict=True)
     files.write_csv(table, ("learning_rate", "loss", "smoothed"), list(rows))

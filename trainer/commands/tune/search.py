@@ -2,13 +2,11 @@
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer import files, terminal
-from trainer import run as runs
+from trainer import files, places, terminal
 from trainer.commands import _child
 from trainer.config import tree
 from trainer.config.load import dump, load, located
@@ -28,11 +26,11 @@ def run(path: Path, spec: Search) -> None:
 
     Raises: UserErrors; Failed if not one trial came to a value; Interrupted after a signal.
     """
-    place = runs.search(spec)
+    place = places.search(spec)
     files.demand_writable(place.lock, "runs")
     with located(spec):
         study.demand(spec)
-        with _alone(place) as locks:
+        with files.alone(place.lock, "trainer tune search", "name") as locks:
             found = _begun(path, spec, place, locks)
             while found.finished() < spec.trials and not found.exhausted and _hope(found):
                 _try(spec, found, found.next(), locks)
@@ -48,20 +46,8 @@ def _hope(found: study.Study) -> bool:
     return len(states) < FAILURES or states.count("fail") < len(states)
 
 
-@contextmanager
-def _alone(place: runs.SearchFolder) -> Iterator[tuple[int, ...]]:
-    """Nobody else works at the search meanwhile, as `files.locked` has it. Raises UserError if
-    somebody does."""
-    try:
-        with files.locked(place.lock) as locks:
-            yield locks
-    except BlockingIOError:
-        problem = f"another trainer tune search is at work in {place.folder}"
-        raise UserError("name", problem, "wait for its end, or stop it") from None
-
-
 def _begun(
-    path: Path, spec: Search, place: runs.SearchFolder, locks: tuple[int, ...]
+    path: Path, spec: Search, place: places.SearchFolder, locks: tuple[int, ...]
 ) -> study.Study:
     """The study to go on with, or a new one. Raises: UserErrors if it is of another search."""
     if place.database.is_file():
@@ -86,7 +72,7 @@ def _essential(spec: Search) -> dict[str, Any]:
     return spec.model_dump(mode="json", include={"monitor", "mode", "set", "space"})
 
 
-def _demand_same(path: Path, spec: Search, place: runs.SearchFolder, found: study.Study) -> None:
+def _demand_same(path: Path, spec: Search, place: places.SearchFolder, found: study.Study) -> None:
     another = "write it as it was, or give the search another name"
     mistakes = [
         UserError(where, f"differs from the search to go on with, {place.folder}", another)
@@ -155,7 +141,7 @@ def _say(spec: Search, trial: study.Trial) -> None:
 # --- what came out --------------------------------------------------------------------------------
 
 
-def _conclude(path: Path, spec: Search, place: runs.SearchFolder, found: study.Study) -> None:
+def _conclude(path: Path, spec: Search, place: places.SearchFolder, found: study.Study) -> None:
     trials = found.trials()
     complete = [trial for trial in trials if trial.state == "complete"]
     if not complete:
@@ -199,7 +185,7 @@ def _shown(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def _write_best(path: Path, spec: Search, place: runs.SearchFolder, best: study.Trial) -> None:
+def _write_best(path: Path, spec: Search, place: places.SearchFolder, best: study.Trial) -> None:
     """The user's config with the best values, without what `set` made of the trials."""
     # Of the real folders: where runs/ is a link, `..` leaves what it points at.
     base = os.path.relpath((path.parent / spec.config).resolve(), place.folder.resolve())

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from trainer.evaluation import calibration, curves
 from trainer.evaluation.calibration import (
     best_thresholds,
+    bound,
     fit_temperature,
     reject_threshold,
     reliability,
@@ -99,8 +101,17 @@ def test_where_nothing_is_wrong_there_is_no_temperature() -> None:
     truth = np.eye(3)[[0, 1, 2, 1]]
     assert fit_temperature(truth, 0.7 * truth + 0.1, multi_label=False) == 1
     assert fit_temperature(truth, 0.7 * truth + 0.1, multi_label=True) == 1
-    # and chance is called chance
-    assert fit_temperature(np.eye(2)[[0, 1]], np.array([[0.9, 0.1]] * 2), False) == 20
+    assert bound(1.0) is None
+
+
+def test_the_ends_of_the_search_are_told() -> None:
+    chance = fit_temperature(np.eye(2)[[0, 1]], np.array([[0.9, 0.1]] * 2), False)
+    assert (chance, bound(chance)) == (20, "most")
+    # 99 of 100 are right, though none is surer than 0.51: ln 99 / ln (0.51 / 0.49) = 115 times
+    truth = np.eye(2)[[0] * 99 + [1]]
+    even = fit_temperature(truth, np.array([[0.51, 0.49]] * 100), False)
+    assert (even, bound(even)) == (0.05, "least")
+    assert fit_temperature(truth, np.array([[0.51, 0.49]] * 100), True) == 0.05
 
 
 def test_thresholds_give_the_greatest_f1() -> None:
@@ -119,6 +130,18 @@ def test_a_threshold_lies_between_two_scores() -> None:
     truth, scores = np.repeat([[1], [0]], 10, axis=0), np.repeat([[0.3], [0.2]], 10, axis=0)
     assert best_thresholds(truth, scores) == pytest.approx([0.25])
     assert best_thresholds(np.ones((20, 1)), scores) == pytest.approx([0.1])
+
+
+def test_of_equally_good_thresholds_the_highest_is_taken() -> None:
+    """F1 is 2 / 3 from 0.8 on and from 0.3 on alike; 0.7 lies between."""
+    truth, scores = np.array([1, 0, 0, 1]), np.array([0.8, 0.6, 0.3, 0.3], np.float32)
+    found = calibration._best(curves.ranked(truth, scores), scores, np.ones(4, np.int64))
+    assert found == pytest.approx(0.7)
+    # without the second, what lies below is the third
+    found = calibration._best(curves.ranked(truth, scores), scores, np.array([1, 0, 1, 1]))
+    assert found == pytest.approx(0.15)
+    found = calibration._best(curves.ranked(truth, scores), scores, np.array([2, 0, 3, 1]))
+    assert found == pytest.approx(0.55)
 
 
 def test_a_threshold_that_does_not_pay_on_other_examples_is_not_taken() -> None:

@@ -67,7 +67,7 @@ def test_figures_by_hand() -> None:
 def test_figures_of_one_label_are_scikit_learns(scored: Scored) -> None:
     truth, scores, _ = scored
     classes, predicted = scores.shape[1], scores.argmax(axis=1)
-    labels = list(range(classes))
+    labels, there = list(range(classes)), np.unique(truth)
     found = metrics.whole(scored, (3,))
     assert found["accuracy"] == near(sk.accuracy_score(truth, predicted))
     assert found["balanced_accuracy"] == near(sk.balanced_accuracy_score(truth, predicted))
@@ -76,13 +76,13 @@ def test_figures_of_one_label_are_scikit_learns(scored: Scored) -> None:
     assert found["log_loss"] == near(sk.log_loss(truth, scores, labels=labels))
     assert found["brier"] == near(sk.brier_score_loss(truth, scores, labels=labels))
     for average in ("macro", "micro", "weighted"):
+        over = there if average == "macro" else labels
         wanted = sk.precision_recall_fscore_support(
-            truth, predicted, labels=labels, average=average, zero_division=0
+            truth, predicted, labels=over, average=average, zero_division=0
         )
         assert found[f"{average}_precision"] == near(wanted[0])
         assert found[f"{average}_recall"] == near(wanted[1])
         assert found[f"{average}_f1"] == near(wanted[2])
-    there = np.unique(truth)
     hot = np.eye(classes)[truth]
     assert found["roc_auc"] == near(sk.roc_auc_score(hot[:, there], scores[:, there]))
     wanted = sk.average_precision_score(hot[:, there], scores[:, there])
@@ -152,6 +152,29 @@ def test_a_class_that_is_never_predicted_or_never_there_scores_0() -> None:
     assert metrics.whole(scored)["balanced_accuracy"] == 0.5  # of what is there
 
 
+def test_means_are_over_the_classes_that_are_there() -> None:
+    """Five of class a, four found and one taken for c, which no example has."""
+    found = metrics.whole(Scored(np.array([0, 0, 0, 0, 0]), np.eye(3)[[0, 0, 0, 0, 2]]))
+    means = [found[f"macro_{name}"] for name in ("precision", "recall", "f1")]
+    assert means == pytest.approx([1, 4 / 5, 8 / 9])
+    assert (found["balanced_accuracy"], found["worst_recall"]) == (4 / 5, 4 / 5)
+    assert found["micro_f1"] == found["accuracy"] == 4 / 5
+
+
+def test_means_are_over_the_labels_that_are_there() -> None:
+    truth = np.array([[1, 0], [1, 0], [0, 0], [1, 0]], np.uint8)
+    scores = np.array([[0.9, 0.9], [0.8, 0.1], [0.7, 0.1], [0.2, 0.1]])
+    found = metrics.whole(Scored(truth, scores, np.array([0.5, 0.5])))
+    wanted = sk.precision_recall_fscore_support(
+        truth, scores >= 0.5, labels=[0], average="macro", zero_division=0
+    )
+    means = [found[f"macro_{name}"] for name in ("precision", "recall", "f1")]
+    assert means == near(list(wanted[:3]))
+    assert means == pytest.approx([2 / 3] * 3)
+    none = metrics.whole(Scored(0 * truth, scores, np.array([0.5, 0.5])))
+    assert none["macro_f1"] == 0
+
+
 def test_one_class_alone_has_no_roc() -> None:
     found = metrics.whole(Scored(np.array([0, 0]), np.array([[0.9, 0.1], [0.8, 0.2]])))
     assert "roc_auc" not in found
@@ -180,6 +203,26 @@ def test_intervals_are_the_same_again_and_hold_the_figure() -> None:
     accuracy, (low, high) = whole["accuracy"], found["accuracy"]
     normal = 1.96 * (accuracy * (1 - accuracy) / 400) ** 0.5  # what theory says of a share
     assert (high - low) / 2 == pytest.approx(normal, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("right", "of", "low", "high"),
+    [(297, 297, 0.98723, 1), (0, 10, 0, 0.27753), (81, 263, 0.25529, 0.36621)],
+)
+def test_a_share_has_the_score_interval(right: int, of: int, low: float, high: float) -> None:
+    """The last is Newcombe's (1998) example: 0.2553 to 0.3662."""
+    assert metrics.wilson(right / of, of, 0.95) == pytest.approx([low, high], abs=1e-5)
+
+
+def test_what_is_perfect_has_no_interval_of_no_width() -> None:
+    scored = Scored(np.arange(12) % 3, 0.7 * np.eye(3)[np.arange(12) % 3] + 0.1)
+    found = metrics.intervals(scored, 1, 50, 0.95, (2,))
+    assert found == {name: metrics.wilson(1, 12, 0.95) for name in ("accuracy", "top_2_accuracy")}
+    labels = Scored(
+        np.eye(2, dtype=np.uint8)[np.arange(4) % 2], np.eye(2)[[0, 1, 1, 1]], np.full(2, 0.5)
+    )
+    assert metrics.intervals(labels, 1, 50, 0.9)["exact_match"] == metrics.wilson(0.75, 4, 0.9)
+    assert metrics.intervals(scored, 1, 0, 0.95) == {}
 
 
 def test_many_scores_are_not_ranked_anew(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,11 @@
 """How far confidence may be trusted, and how it is mended. N examples, K classes, B bins."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from trainer.evaluation.curves import precision_recall
+from trainer.evaluation.curves import Ranking, precision_recall, ranked
 
 BINS = 15  # as Guo et al. (2017), and most since
 THRESHOLD = 0.5  # from which a label of a multi-label picture holds where nothing else is known
@@ -44,15 +45,34 @@ def reliability(
         weights_N: int, how often each example counts; once if None.
     """
     weights_N = np.ones(len(confidence_N), np.int64) if weights_N is None else weights_N
-    edges = np.linspace(0, 1, bins + 1)
-    bin_N = np.clip(np.searchsorted(edges, confidence_N, side="left") - 1, 0, bins - 1)
+    return binned(confidence_N, right_N, bins)(weights_N)
 
-    def sums(values_N: np.ndarray) -> np.ndarray:
-        return np.bincount(bin_N, values_N * weights_N, minlength=bins)
 
-    counts = sums(np.ones(len(bin_N))).astype(np.int64)
-    filled = np.maximum(counts, 1)
-    return Reliability(edges, counts, sums(confidence_N) / filled, sums(right_N) / filled)
+def binned(
+    confidence: np.ndarray, right: np.ndarray, bins: int = BINS
+) -> Callable[[np.ndarray], Reliability]:
+    """`reliability`, prepared so that it can be asked for with many weights [N].
+
+    Args:
+        confidence: [N], or the claims of each example [N, K].
+        right: of the same shape.
+    """
+    count, edges = len(confidence), np.linspace(0, 1, bins + 1)
+    bin_of = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    cells = (bin_of.reshape(count, -1 if count else 0) + bins * np.arange(count)[:, None]).ravel()
+
+    def summed(values: np.ndarray) -> np.ndarray:
+        return np.bincount(cells, values.ravel(), minlength=count * bins).reshape(count, bins)
+
+    claims_NB, claimed_NB, held_NB = map(summed, (np.ones(confidence.shape), confidence, right))
+
+    def ask(weights_N: np.ndarray) -> Reliability:
+        counts = (weights_N @ claims_NB).astype(np.int64)
+        filled = np.maximum(counts, 1)
+        sums = (weights_N @ claimed_NB, weights_N @ held_NB)
+        return Reliability(edges, counts, *(each / filled for each in sums))
+
+    return ask
 
 
 def tempered(scores_NK: np.ndarray, temperature: float, multi_label: bool) -> np.ndarray:
@@ -66,7 +86,8 @@ def tempered(scores_NK: np.ndarray, temperature: float, multi_label: bool) -> np
 def fit_temperature(truth_NK: np.ndarray, scores_NK: np.ndarray, multi_label: bool) -> float:
     """The temperature under which the truth is most likely (Guo et al. 2017), LEAST to MOST.
 
-    Where no example is wrong there is none, as ever more sureness is ever more likely: 1.
+    Where no example is wrong there is none, as ever more sureness is ever more likely: 1. What is
+    found at one of the bounds would lie beyond it: `bound` says what that means.
 
     Args:
         truth_NK: 1 where the class is there.
@@ -81,13 +102,22 @@ def fit_temperature(truth_NK: np.ndarray, scores_NK: np.ndarray, multi_label: bo
 
     low, high = 1 / MOST, 1 / LEAST
     if slope(high) <= 1e-9 * len(truth_NK):
-        return 1.0
+        return LEAST if _wrong(truth_NK, logits_NK, multi_label) else 1.0
     if slope(low) >= 0:
         return MOST
     for _ in range(50):
         middle = (low * high) ** 0.5
         low, high = (middle, high) if slope(middle) < 0 else (low, middle)
     return float(1 / high)
+
+
+def bound(temperature: float) -> Literal["most", "least"] | None:
+    """Which end of the search a fitted temperature is at, if any. MOST: the more even the
+    probabilities, the likelier the truth, so they know next to nothing of it. LEAST: the truth is
+    likelier than they ever say, so they hardly differ although their order is right."""
+    if temperature >= MOST:
+        return "most"
+    return "least" if temperature <= LEAST else None
 
 
 def best_thresholds(truth_NK: np.ndarray, scores_NK: np.ndarray) -> list[float]:
@@ -97,10 +127,16 @@ def best_thresholds(truth_NK: np.ndarray, scores_NK: np.ndarray) -> list[float]:
     does not pay: thresholds chosen on resamples have to beat it on the examples outside of them.
     Without that, on 140 pictures with 25 to 45 of a label each, chosen thresholds cost 0.03 of F1.
     """
-    return [
-        _best(*pair) if _pays(*pair) else THRESHOLD
-        for pair in zip(truth_NK.T, scores_NK.T, strict=True)
-    ]
+    generator, count = np.random.default_rng(0), len(truth_NK)
+    drawn = [generator.integers(0, count, count) for _ in range(TRIES)]
+    weights_TN = np.array([np.bincount(each, minlength=count) for each in drawn])
+    found = []
+    for pair in zip(truth_NK.T, scores_NK.T, strict=True):
+        ranking, scores_N = ranked(*pair), pair[1]
+        pays = _gain(ranking, scores_N, weights_TN) > 0
+        once_N = np.ones(count, np.int64)
+        found.append(_best(ranking, scores_N, once_N) if pays else THRESHOLD)
+    return found
 
 
 def reject_threshold(
@@ -116,34 +152,43 @@ def reject_threshold(
     return float(least), float((confidence_N >= least).mean())
 
 
-def _best(truth_N: np.ndarray, scores_N: np.ndarray) -> float:
-    """The threshold with the greatest F1. There has to be an example with the label."""
-    precision, recall, thresholds = precision_recall(truth_N, scores_N)
-    both = precision + recall
-    f1 = np.divide(2 * precision * recall, both, out=np.zeros_like(both), where=both > 0)[:-1]
-    best = np.flatnonzero(f1 == f1.max())[-1]
-    below = thresholds[best - 1] if best else 0.0
-    return float((thresholds[best] + below) / 2)
+def _best(ranking: Ranking, scores_N: np.ndarray, weights_N: np.ndarray) -> float:
+    """The threshold with the greatest F1, each example counting as often as its weight says. There
+    has to be an example with the label."""
+    weights, scores = weights_N[ranking.order_N], scores_N[ranking.order_N]
+    found_N = np.cumsum(weights * ranking.truth_N)[ranking.last_N]
+    said_N = np.cumsum(weights)[ranking.last_N]
+    best = np.argmax(found_N / (said_N + found_N[-1]))
+    below = np.searchsorted(said_N, said_N[best], side="right")  # the next with any weight
+    return float((scores[best] + (scores[below] if below < len(scores) else 0.0)) / 2)
 
 
-def _pays(truth_N: np.ndarray, scores_N: np.ndarray) -> bool:
-    """Whether a threshold chosen on other examples has a greater F1 than THRESHOLD, on the mean
-    over resamples."""
-    generator, count, gain = np.random.default_rng(0), len(truth_N), 0.0
-    for _ in range(TRIES):
-        inside = generator.integers(0, count, count)
-        if truth_N[inside].any():
-            outside = np.setdiff1d(np.arange(count), inside)
+def _gain(ranking: Ranking, scores_N: np.ndarray, weights_TN: np.ndarray) -> float:
+    """By how much the F1 of thresholds chosen on T resamples beats that of THRESHOLD, summed, on
+    the examples outside of them."""
+    truth_N, gain = np.empty(len(scores_N), bool), 0.0
+    truth_N[ranking.order_N] = ranking.truth_N
+    for weights_N in weights_TN:
+        if weights_N[truth_N].any():
+            outside = weights_N == 0
             truth, scores = truth_N[outside], scores_N[outside]
-            best = _best(truth_N[inside], scores_N[inside])
+            best = _best(ranking, scores_N, weights_N)
             gain += _f1(truth, scores >= best) - _f1(truth, scores >= THRESHOLD)
-    return gain > 0
+    return gain
 
 
 def _f1(truth_N: np.ndarray, predicted_N: np.ndarray) -> float:
-    right = np.count_nonzero(truth_N.astype(bool) & predicted_N)
     both = np.count_nonzero(truth_N) + np.count_nonzero(predicted_N)
-    return 2 * int(right) / max(int(both), 1)
+    return 2 * int(np.count_nonzero(truth_N & predicted_N)) / max(int(both), 1)
+
+
+def _wrong(truth_NK: np.ndarray, logits_NK: np.ndarray, multi_label: bool) -> bool:
+    """Whether any example is: another class is more probable, or a label on the wrong side of a
+    half."""
+    holds_NK = truth_NK.astype(bool)
+    if multi_label:
+        return bool(((logits_NK > 0) != holds_NK).any())
+    return bool((logits_NK[holds_NK] < logits_NK.max(axis=1)).any())
 
 
 def _logits(scores_NK: np.ndarray, multi_label: bool) -> np.ndarray:

@@ -5,6 +5,8 @@ zero_division=0. All take weights, how often each example counts, so that resamp
 other weights.
 """
 
+import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -71,21 +73,20 @@ def figures(scored: Scored, top: Sequence[int] = (), ranked: bool = True) -> Fig
         ranked: whether to give those that follow from the ranking of the examples.
     """
     several = scored.thresholds_K is not None
-    means = _several(scored) if several else _one(scored, top)
+    means = _means(scored, top)
     pairs = zip(scored.holds.T, scored.scores_NK.T, strict=True)
     rankings = [curves.ranked(*pair) for pair in pairs] if ranked else []
-    count, (claimed, held) = _counter(scored), _claims(scored)
+    count, binned = _counter(scored), calibration.binned(*_claims(scored))
 
     def ask(weights_N: np.ndarray) -> dict[str, float]:
         counts = count(weights_N)
         total = weights_N.sum()
-        repeated = np.repeat(weights_N, len(claimed) // len(weights_N))
         found = {
             **{name: (weights_N @ values_N) / total for name, values_N in means.items()},
             **(_worst(counts) if several else _recalls(counts)),
             **_averages(counts),
             **_agreement(_decisions(counts, total) if several else counts),
-            "calibration_error": calibration.reliability(claimed, held, weights_N=repeated).error,
+            "calibration_error": binned(weights_N).error,
             **_ranked([each.areas(weights_N) for each in rankings]),
         }
         return {name: float(value) for name, value in found.items()}
@@ -100,7 +101,8 @@ def whole(scored: Scored, top: Sequence[int] = ()) -> dict[str, float]:
 
 def calibration_error(scored: Scored) -> float:
     """Expected calibration error of what is claimed: one class per example, or every label."""
-    return calibration.reliability(*_claims(scored)).error
+    claimed, held = _claims(scored)
+    return calibration.reliability(claimed.ravel(), held.ravel()).error
 
 
 def per_class(scored: Scored, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -137,11 +139,16 @@ def by_value(
 def intervals(
     scored: Scored, seed: int, resamples: int, level: float, top: Sequence[int] = ()
 ) -> dict[str, list[float]]:
-    """Between which bounds each figure lies in the share `level` of all resamples: the percentile
-    bootstrap (Efron 1979). The examples are drawn anew, with replacement, from a seeded generator.
+    """The bounds of each figure at a level of confidence, as 0.95. None at all without resamples.
 
-    Figures of the ranking have none where more than RANKED scores would be ranked each time.
+    A share of the examples, such as accuracy, has Wilson's (1927). Every other figure has those of
+    the percentile bootstrap (Efron 1979): between them it lies in the share `level` of all
+    resamples, which are drawn with replacement from a seeded generator. Where all resamples agree,
+    as those of a figure that is perfect do, they know nothing of its bounds, and it has none; nor
+    have figures of the ranking where more than RANKED scores would be ranked each time.
     """
+    if not resamples:
+        return {}
     count = len(scored.truth)
     ask = figures(scored, top, ranked=scored.scores_NK.size <= RANKED)
     generator = np.random.default_rng(seed)
@@ -151,7 +158,24 @@ def intervals(
         for name, value in ask(weights_N).items():
             drawn.setdefault(name, []).append(value)
     rest = (1 - level) / 2
-    return {name: np.quantile(values, (rest, 1 - rest)).tolist() for name, values in drawn.items()}
+    bounds = {
+        name: np.quantile(values, (rest, 1 - rest)).tolist()
+        for name, values in drawn.items()
+        if max(values) - min(values) > 1e-9  # sums of ones differ in the last digit
+    }
+    shares = {name: each for name, each in _means(scored, top).items() if each.dtype == bool}
+    return bounds | {name: wilson(each.mean(), count, level) for name, each in shares.items()}
+
+
+def wilson(share: float, count: int, level: float) -> list[float]:
+    """The score interval (Wilson 1927) of a share of so many examples: the shares from which the
+    one found is no further than chance takes it at this level. Unlike the bootstrap's it says that
+    297 right of 297 may be 98.7 %."""
+    z = statistics.NormalDist().inv_cdf((1 + level) / 2)
+    middle = share + z * z / (2 * count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    low, high = ((middle + sign * half) / (1 + z * z / count) for sign in (-1, 1))
+    return [max(float(low), 0.0), min(float(high), 1.0)]
 
 
 # --- the parts ----------------------------------------------------------------------------------
@@ -174,8 +198,13 @@ def _counter(scored: Scored) -> Callable[[np.ndarray], Counts]:
     return count
 
 
+def _means(scored: Scored, top: Sequence[int]) -> Mapping[str, np.ndarray]:
+    """What each example [N] adds to a mean; bool where that is a share of the examples."""
+    return _one(scored, top) if scored.thresholds_K is None else _several(scored)
+
+
 def _one(scored: Scored, top: Sequence[int]) -> Mapping[str, np.ndarray]:
-    """What each example [N] adds to a mean, where it has one label."""
+    """Where an example has one label."""
     truth_N, scores_NK = scored.truth, scored.scores_NK
     classes = scores_NK.shape[1]
     own_N = scores_NK[np.arange(len(truth_N)), truth_N]
@@ -193,7 +222,7 @@ def _one(scored: Scored, top: Sequence[int]) -> Mapping[str, np.ndarray]:
 
 
 def _several(scored: Scored) -> Mapping[str, np.ndarray]:
-    """What each example [N] adds to a mean, where it may have several labels."""
+    """Where it may have several."""
     truth_NK, right_NK = scored.holds, scored.said == scored.holds
     scores_NK = np.clip(scored.scores_NK.astype(np.float64), _EPS, 1 - _EPS)
     loss_NK = -np.log(np.where(truth_NK, scores_NK, 1 - scores_NK))
@@ -207,10 +236,10 @@ def _several(scored: Scored) -> Mapping[str, np.ndarray]:
 
 def _claims(scored: Scored) -> tuple[np.ndarray, np.ndarray]:
     """Each claim with its confidence, and whether it held: the class of an example [N], or every
-    label of it [N K]."""
+    label of it [N, K]."""
     if scored.thresholds_K is None:
         return scored.scores_NK.max(axis=1), scored.scores_NK.argmax(axis=1) == scored.truth
-    return scored.scores_NK.ravel(), scored.holds.ravel()
+    return scored.scores_NK, scored.holds
 
 
 def _ratios(counts: Counts) -> dict[str, np.ndarray]:
@@ -235,12 +264,13 @@ def _worst(counts: Counts) -> dict[str, float]:
 
 
 def _averages(counts: Counts) -> dict[str, float]:
-    """Over classes alike (macro), over all decisions together (micro), over examples (weighted)."""
-    ratios = _ratios(counts)
+    """Over the classes that are there alike (macro), over all decisions together (micro), over
+    examples (weighted)."""
+    ratios, there_K = _ratios(counts), counts.support_K > 0
     micro = _ratios(Counts(*(each.sum(keepdims=True) for each in counts)))
     share_K = _ratio(counts.support_K, counts.support_K.sum())
     return {
-        **{f"macro_{name}": values_K.mean() for name, values_K in ratios.items()},
+        **{f"macro_{name}": _ratio(each @ there_K, there_K.sum()) for name, each in ratios.items()},
         **{f"micro_{name}": values[0] for name, values in micro.items()},
         **{f"weighted_{name}": values_K @ share_K for name, values_K in ratios.items()},
     }

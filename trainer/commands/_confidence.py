@@ -1,12 +1,13 @@
 """What validation says of a run's probabilities, and whether it is built into them."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer import files
+from trainer import files, records
 from trainer import run as runs
 from trainer.config import Config
 from trainer.config.evaluation import Evaluation
@@ -72,6 +73,15 @@ def read(run: runs.Run) -> Confidence:
         raise UserError(str(run.confidence), f"is not understood: {error}", hint) from None
 
 
+def taken_out(run: runs.Run, confidence: Confidence) -> float | None:
+    """The temperature that what is kept has built in, if another confidence does not."""
+    with contextlib.suppress(UserError):  # damaged: it is written anew
+        kept = read(run)
+        taken = kept.applied and not confidence.applied and kept.temperature != 1
+        return kept.temperature if taken else None
+    return None
+
+
 def temperature(run: runs.Run, config: Config) -> float:
     """By which the network's logits are to be divided.
 
@@ -80,7 +90,9 @@ def temperature(run: runs.Run, config: Config) -> float:
     found = read(run)
     if config.evaluation.confidence.temperature and not found.applied:
         problem = f"{run.folder} was not evaluated with it"
-        hint = f"trainer evaluate {run.folder} --set {WHERE}.temperature=true"
+        untested = not records.read_data(run)["pictures"].get("test")
+        split = " --split validation" if untested else ""
+        hint = f"trainer evaluate {run.folder}{split} --set {WHERE}.temperature=true"
         with located(config):
             raise UserError(f"{WHERE}.temperature", problem, hint)
     return found.temperature if found.applied else 1.0

@@ -15,12 +15,18 @@ from trainer.commands._restore import Trained, restore, sides
 from trainer.config.load import located
 from trainer.data.examples import SIDES
 from trainer.errors import Missed, UserError
-from trainer.evaluation import calibration, gates, metrics, predict
+from trainer.evaluation import calibration, gates, latency, metrics
 from trainer.evaluation.metrics import Scored
-from trainer.figures import UNSHOWN, cell, words
+from trainer.figures import UNSHOWN, absence, cell, words
 
 SHOWN = 20  # classes at most in a confusion matrix on the terminal; metrics.json has them all
 TEST = "test"
+ENDS = {  # what a temperature at an end of the search means
+    "most": "on the validation pictures the probabilities say next to nothing about the labels; "
+    "look at the accuracy there, and whether the labels are right",
+    "least": "the network is right far more often than its probabilities say, which hardly differ; "
+    "look at its last layer and at the loss",
+}
 
 
 def run(
@@ -80,13 +86,21 @@ def _fitted(this: runs.Run, trained: Trained, name: str) -> Seen:
     own = sides(this, trained)
     examples = own[SIDES.index(name)]
     if not len(examples):
-        raise UserError("data.split.test", "the run has no test split", "set it, as in test: 0.15")
+        hint = f"trainer evaluate {this.folder} --split validation"
+        raise UserError(f"data.split.{name}", f"the run has no {name} split", hint)
     validation = _evaluation.seen(this, trained, own.validation)
     truth = Scored(validation.examples.labels, validation.scores_NK)
     found = _confidence.fitted(trained.config.evaluation, truth, trained.multi_label)
     wanted = trained.config.evaluation.confidence.precision
     if wanted is not None and found.reject is None:
         terminal.warn(f"no probability is right in {wanted:g} of the validation pictures above it")
+    if end := calibration.bound(found.temperature):
+        terminal.warn(f"temperature {found.temperature:g} is the {end} that is tried: {ENDS[end]}")
+    if taken_out := _confidence.taken_out(this, found):
+        terminal.say(
+            f"trust    the temperature {taken_out:.3g} that an evaluation before had built in is "
+            f"taken out; --set {_confidence.WHERE}.temperature=true keeps it"
+        )
     _confidence.write(this, found)
     return validation if name == "validation" else _evaluation.seen(this, trained, examples)
 
@@ -111,12 +125,15 @@ def _figures(
     """All of metrics.json but where the pictures come from."""
     spec, several = trained.config.evaluation, trained.multi_label
     seed, top = trained.config.seed, spec.top_k
+    classes = metrics.per_class(scored, trained.classes)
     return {
         "examples": len(scored.truth),
         **metrics.whole(scored, top),
+        "absent": [name for name, each in classes.items() if not each["support"]],
         "size_mb": sum(4 * each.size for each in trained.model.get_weights()) / 1e6,
         "intervals": metrics.intervals(scored, seed, spec.bootstrap, spec.level, top),
-        "classes": metrics.per_class(scored, trained.classes),
+        "interval": {"level": spec.level, "resamples": spec.bootstrap},
+        "classes": classes,
         **({} if several else {"confusion": metrics.confusion(scored).tolist()}),
         "slices": {name: metrics.by_value(scored, each, top) for name, each in columns.items()},
         "confidence": _confidence_here(this, trained, pictures, scored),
@@ -152,11 +169,15 @@ def _judge(place: runs.Evaluated, trained: Trained, found: dict[str, Any]) -> No
             terminal.say("gates    the evaluation before had some, this one has none")
             files.remove(place.gates)
         return
+    others = None
     if spec.latency_ms is not None:
-        found = {**found, "latency_ms": predict.latency(trained.model)}
-    every = gates.judged(spec, found)
-    rows = [{**each._asdict(), "passed": each.passed} for each in every]
-    files.write_json(place.gates, rows)
+        ms, others = latency.latency(trained.model)
+        found = {**found, "latency_ms": ms}
+    every = gates.judged(spec, found, others)
+    told = [
+        {**each._asdict(), "passed": each.passed, "disturbed": each.disturbed} for each in every
+    ]
+    files.write_json(place.gates, told)
     terminal.table(
         "gates",
         ("figure", "bound", "wanted", "found", "result"),
@@ -165,7 +186,15 @@ def _judge(place: runs.Evaluated, trained: Trained, found: dict[str, Any]) -> No
             for each in every
         ],
     )
-    missed = [each.name for each in every if not each.passed]
+    for each in every:
+        if each.disturbed:
+            terminal.say(
+                f"busy     others used {each.others:.0%} of the CPU while {each.name} was "
+                "measured, so it may be lower: evaluate again when the machine is calm"
+            )
+    missed = [
+        each.name + " (on a busy machine)" * each.disturbed for each in every if not each.passed
+    ]
     if missed:
         raise Missed(f"{len(missed)} of {len(every)} gates missed: {', '.join(missed)}")
 
@@ -186,6 +215,8 @@ def _show(title: str, trained: Trained, found: dict[str, Any]) -> None:
             [(name, *row) for name, row in zip(names, found["confusion"], strict=True)],
         )
     _show_figures(found, trained.config.evaluation.level)
+    if absent := found["absent"]:
+        terminal.say("absent   " + absence(absent, len(names)))
     for column, values in found["slices"].items():
         first = ("exact_match" if several else "accuracy", "macro_f1", "calibration_error")
         terminal.table(
@@ -219,7 +250,7 @@ def _show_figures(found: dict[str, Any], level: float) -> None:
     }
     intervals = found["intervals"]
     terminal.table(
-        f"figures, and between which bounds they lie in {100 * level:g} % of resamples",
+        f"figures, and their bounds at {100 * level:g} % confidence",
         ("figure", "value", "from", "to"),
         [
             (words(name), *map(cell, (value, *intervals.get(name, (None, None)))))

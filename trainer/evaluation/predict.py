@@ -1,14 +1,10 @@
 """Batches -> scores."""
 
-import statistics
-import time
 from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
-
-WARMUP, TIMED = 5, (15, 105)  # pictures: not counted, and at least and at most
 
 
 def forward(model: keras.Model) -> Callable[[tf.Tensor | np.ndarray], tf.Tensor]:
@@ -20,20 +16,6 @@ def forward(model: keras.Model) -> Callable[[tf.Tensor | np.ndarray], tf.Tensor]
         return model(tf.cast(images, tf.float32), training=False)
 
     return forward
-
-
-def latency(model: keras.Model) -> float:
-    """The median time in ms that the network takes for one picture [1, H, W, C], on the device that
-    it runs on, in up to a second after five pictures that do not count. Decoding is no part."""
-    network = forward(model)
-    image = np.random.default_rng(0).integers(0, 256, (1, *model.input_shape[1:]), np.uint8)
-    times: list[float] = []
-    begun = time.perf_counter()
-    while len(times) < TIMED[0] or (len(times) < TIMED[1] and time.perf_counter() - begun < 1):
-        start = time.perf_counter()
-        network(image).numpy()
-        times.append(time.perf_counter() - start)
-    return 1000 * statistics.median(times[WARMUP:])
 
 
 def scores(model: keras.Model, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:

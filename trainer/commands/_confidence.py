@@ -3,7 +3,7 @@
 import contextlib
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,7 @@ class Confidence(NamedTuple):
     thresholds: Sequence[float] | None = None  # of a run with several labels per picture
     reject: dict[str, float] | None = None  # precision wanted, probability, share kept
     fitted_on: str | None = None
+    end: Literal["most", "least"] | None = None  # of the search, if the temperature is at one
 
     def probabilities(self, scores_NK: np.ndarray, multi_label: bool) -> np.ndarray:
         """What the network says, float64 [N, K], of its scores at temperature 1."""
@@ -39,7 +40,12 @@ def fitted(spec: Evaluation, validation: Scored, multi_label: bool) -> Confidenc
     truth, scores_NK, _ = validation
     holds_NK = truth if multi_label else truth[:, None] == np.arange(scores_NK.shape[1])
     temperature = calibration.fit_temperature(holds_NK, scores_NK, multi_label)
-    found = Confidence(temperature, spec.confidence.temperature, fitted_on="validation")
+    found = Confidence(
+        temperature,
+        spec.confidence.temperature,
+        fitted_on="validation",
+        end=calibration.bound(temperature),
+    )
     final_NK = found.probabilities(scores_NK, multi_label)
     if multi_label:
         given = spec.thresholds

@@ -17,16 +17,10 @@ from trainer.data.examples import SIDES
 from trainer.errors import Missed, UserError
 from trainer.evaluation import calibration, gates, latency, metrics
 from trainer.evaluation.metrics import Scored
-from trainer.figures import UNSHOWN, absence, cell, words
+from trainer.figures import ENDS, UNSHOWN, absence, busy, cell, of_class, words
 
 SHOWN = 20  # classes at most in a confusion matrix on the terminal; metrics.json has them all
 TEST = "test"
-ENDS = {  # what a temperature at an end of the search means
-    "most": "on the validation pictures the probabilities say next to nothing about the labels; "
-    "look at the accuracy there, and whether the labels are right",
-    "least": "the network is right far more often than its probabilities say, which hardly differ; "
-    "look at its last layer and at the loss",
-}
 
 
 def run(
@@ -94,8 +88,9 @@ def _fitted(this: runs.Run, trained: Trained, name: str) -> Seen:
     wanted = trained.config.evaluation.confidence.precision
     if wanted is not None and found.reject is None:
         terminal.warn(f"no probability is right in {wanted:g} of the validation pictures above it")
-    if end := calibration.bound(found.temperature):
-        terminal.warn(f"temperature {found.temperature:g} is the {end} that is tried: {ENDS[end]}")
+    if found.end:
+        what = f"temperature {found.temperature:g} is the {found.end} that is tried"
+        terminal.warn(f"{what}: {ENDS[found.end]}")
     if taken_out := _confidence.taken_out(this, found):
         terminal.say(
             f"trust    the temperature {taken_out:.3g} that an evaluation before had built in is "
@@ -188,10 +183,7 @@ def _judge(place: runs.Evaluated, trained: Trained, found: dict[str, Any]) -> No
     )
     for each in every:
         if each.disturbed:
-            terminal.say(
-                f"busy     others used {each.others:.0%} of the CPU while {each.name} was "
-                "measured, so it may be lower: evaluate again when the machine is calm"
-            )
+            terminal.say("busy     " + busy(each.name, each.others or 0))
     missed = [
         each.name + " (on a busy machine)" * each.disturbed for each in every if not each.passed
     ]
@@ -236,7 +228,7 @@ def _show_classes(title: str, classes: dict[str, dict[str, Any]]) -> None:
         title,
         ("class", *(words(column) for column in columns), "pictures"),
         [
-            (name, *(cell(row[column]) for column in columns), row["support"])
+            (name, *(cell(of_class(row)[column]) for column in columns), row["support"])
             for name, row in classes.items()
         ],
     )

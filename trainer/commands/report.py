@@ -50,7 +50,7 @@ def run(this: runs.Run, overrides: Sequence[str] = (), seconds: float = SECONDS)
     against = sum(each.sure >= mistakes.SURE for each in wrong)
     checks = verdict.checks(found, against, len(every))
     answer = verdict.verdict(checks, found)
-    files.write_csv(this.mistakes, COLUMNS, map(_row, mistakes.confident(wrong)))
+    files.write_csv(this.mistakes, COLUMNS, map(_row, mistakes.surest(wrong)))
     files.write_text(this.card, card.card(found, checks, answer, _presented(config)))
     files.write_text(this.report, page.page(found, checks, answer, looked))
     _show(this, checks, answer)
@@ -61,7 +61,8 @@ def _looked(this: runs.Run, found: Found, opened: Opened, wrong: list[Mistake]) 
     notes = list(opened.notes)
     own = {each.path for each in found.predictions}
     worst = mistakes.worst(each for each in wrong if each.judged.path in own)[:WORST]
-    confident = mistakes.confident(wrong)[:CONFIDENT]
+    every = mistakes.confident(wrong)
+    confident = every[:CONFIDENT]
     with terminal.silenced():  # libpng and libjpeg talk about broken files
         shown, problem = _mistakes.pictured(opened, [*worst, *confident], found.classes)
         samples, trouble = _samples(opened)
@@ -69,6 +70,7 @@ def _looked(this: runs.Run, found: Found, opened: Opened, wrong: list[Mistake]) 
     return Looked(
         worst=shown[: len(worst)],
         confident=shown[len(worst) :],
+        sure=len(every),
         wrong=len(wrong),
         samples=samples,
         best=records.best_epoch(this),

@@ -3,9 +3,10 @@ arXiv:1810.03993), as Markdown."""
 
 from collections.abc import Mapping, Sequence
 
+from trainer.figures import of_class
 from trainer.markdown import listed, table, text
 from trainer.report.found import SIDES, Found
-from trainer.report.tables import CHIEF, value, words
+from trainer.report.tables import CHIEF, absence, level, value, words
 from trainer.report.verdict import Check, Verdict
 
 CLASSES = 100  # rows of the table
@@ -54,7 +55,15 @@ def _figures(found: Found) -> str:
             low, high = intervals.get(name, (None, None))
             between = "" if low is None else f"{value(name, low)} to {value(name, high)}"
             rows.append([words(name), value(name, metrics[name]), between])
-    return f"On {metrics['examples']:,} pictures.\n\n" + table(["figure", "value", "between"], rows)
+    said = [f"On {metrics['examples']:,} pictures. {text(absence(found))}".strip()]
+    if intervals:
+        said.append(
+            f"The intervals tell what chance makes of so few pictures: if others of the same kind "
+            f"were drawn again and again, {level(found)} of such intervals would hold the true "
+            "figure. They know nothing of other light, places or cameras."
+        )
+    parts = [*said, table(["figure", "value", f"{level(found)} interval"], rows)]
+    return "\n\n".join(parts)
 
 
 def _classes(found: Found) -> str:
@@ -62,7 +71,7 @@ def _classes(found: Found) -> str:
     names = ("precision", "recall", "f1", "support")
     rows = [
         [text(name), *(value(each, row[each]) for each in names[:3]), str(row["support"])]
-        for name, row in list(every.items())[:CLASSES]
+        for name, row in [(name, of_class(row)) for name, row in every.items()][:CLASSES]
     ]
     return table(["class", "precision", "recall", "F1", "pictures"], rows) if rows else ""
 
@@ -80,6 +89,12 @@ def _limits(found: Found) -> list[str]:
     told = ["It always answers with its classes, whatever the picture shows."]
     if found.multi_label:
         told = ["It knows no labels but these."]
+    if found.confidence.get("applied") and found.confidence["temperature"] != 1:
+        told.append(
+            f"Its probabilities are those after a temperature of "
+            f"{found.confidence['temperature']:.3g}, by which its logits are divided: fitted on "
+            "the validation pictures, and built into what is exported since."
+        )
     if found.confidence.get("reject"):
         least = found.confidence["reject"]["probability"]
         told.append(f"Below a probability of {least:.3f} it is unsure, and says so.")

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+CONFIDENT = 1 / 3  # of `Mistake.margin`: where two answers are possible, one is twice as likely
 SURE = 0.8  # of `Mistake.sure`, from which on a label is worth a look by all means
 EPSILON = 1e-7  # of a probability in a logarithm
 
@@ -27,6 +28,7 @@ class Mistake(NamedTuple):
     probability: float  # of the label
     of_truth: float  # the probability of the true label; where several may hold, that of `label`
     sure: float  # 0 to 1: how far the network is on the wrong side
+    margin: float  # by how much its answer is more probable than that of the label
     loss: float  # crossentropy in nats
 
 
@@ -42,6 +44,11 @@ def mistakes(every: Iterable[Judged], classes: Sequence[str], multi_label: bool)
 
 
 def confident(found: Iterable[Mistake]) -> list[Mistake]:
+    """Those that are more than a guess, the surest first: with a margin of CONFIDENT or more."""
+    return [each for each in surest(found) if each.margin >= CONFIDENT]
+
+
+def surest(found: Iterable[Mistake]) -> list[Mistake]:
     """The surest first: p(said) - p(true), the margin of confident learning (Northcutt et al. 2021,
     arXiv:1911.00068), finds wrong labels; of several labels the one furthest off."""
     return sorted(found, key=lambda each: (-each.sure, each.judged.path))
@@ -56,7 +63,8 @@ def _single(judged: Judged, number: dict[str, int]) -> Mistake:
     (said,), (true,) = judged.said, judged.truth
     p_said, p_true = judged.scores_K[number[said]], judged.scores_K[number[true]]
     loss = -math.log(max(p_true, EPSILON))
-    return Mistake(judged, said, False, p_said, p_true, p_said - p_true, loss)
+    margin = p_said - p_true
+    return Mistake(judged, said, False, p_said, p_true, margin, margin, loss)
 
 
 def _several(judged: Judged, number: dict[str, int]) -> Mistake:
@@ -70,4 +78,5 @@ def _several(judged: Judged, number: dict[str, int]) -> Mistake:
         for name, p in zip(number, judged.scores_K, strict=True)
     )
     p = judged.scores_K[number[label]]
-    return Mistake(judged, label, label in judged.truth, p, p, off[label], loss)
+    sure = off[label]
+    return Mistake(judged, label, label in judged.truth, p, p, sure, 2 * sure - 1, loss)

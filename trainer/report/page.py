@@ -95,7 +95,8 @@ class Looked(NamedTuple):
 
     worst: Sequence[Shown] = ()  # of the evaluated split
     confident: Sequence[Shown] = ()  # of all sides
-    wrong: int = 0  # of all sides, how many there are
+    sure: int = 0  # how many there are
+    wrong: int = 0  # mistakes of all sides
     asked: str = ""  # which pictures the network was asked about
     samples: Sequence[Sample] = ()
     best: int | None = None  # the epoch that was kept
@@ -173,13 +174,16 @@ def _confident(looked: Looked) -> str:
     if not looked.asked:
         return said("The network was not asked about pictures.")
     sentence = (
-        "Pictures whose label the network contradicts most surely: often the label is wrong. "
+        "Pictures whose label the network contradicts by a third of the probability or more, the "
+        "surest first: often the label is wrong. "
         f"{looked.asked} What it was trained on it has partly learnt by heart, wrong labels too: "
         "of those it lists only what it would not learn, and no figure of it counts as a test."
     )
     if not looked.confident:
-        return said(sentence) + said("There is none.")
-    rest = f"The first {len(looked.confident)} of {looked.wrong:,}; mistakes.csv has all."
+        none = f"None of {looked.wrong:,} mistakes; mistakes.csv has them." if looked.wrong else ""
+        return said(sentence) + said(none or "There is none.")
+    rest = f"{len(looked.confident)} of {looked.sure:,} such, of {looked.wrong:,} mistakes in all; "
+    rest += "mistakes.csv has every one."
     return said(sentence) + _pairs(looked.confident) + said(rest)
 
 

@@ -65,8 +65,19 @@ def figures(found: Found) -> str:
         low, high = intervals.get(name, (None, None))
         between = "" if low is None else f"{value(name, low)} to {value(name, high)}"
         rows.append([text(words(name)), value(name, metrics[name]), between])
-    body = table([*heads, "between" if intervals else ""], rows, "figures")
-    return body + _gates(found) + _slices(found)
+    body = table([*heads, f"{level(found)} interval" if intervals else ""], rows, "figures")
+    return body + said(absence(found)) + _gates(found) + _slices(found)
+
+
+def level(found: Found) -> str:
+    """Of confidence, of the intervals; of 95 %, if an evaluation does not say."""
+    return f"{100 * found.metrics.get('interval', {}).get('level', 0.95):g} %"
+
+
+def absence(found: Found) -> str:
+    """Which classes no evaluated picture is of, as a sentence; empty if none."""
+    absent = found.metrics.get("absent", [])
+    return spelled.sentence(spelled.absence(absent, len(found.classes))) if absent else ""
 
 
 def _gates(found: Found) -> str:
@@ -83,7 +94,11 @@ def _gates(found: Found) -> str:
         ]
         for gate in found.gates
     ]
-    return "<h3>Gates</h3>" + table(["figure", "wanted", "found", ""], rows, "figures")
+    times = [gate for gate in found.gates if gate.get("disturbed")]
+    busy = "".join(
+        said(spelled.sentence(spelled.busy(gate["name"], gate["others"]))) for gate in times
+    )
+    return "<h3>Gates</h3>" + table(["figure", "wanted", "found", ""], rows, "figures") + busy
 
 
 def _slices(found: Found) -> str:
@@ -104,14 +119,16 @@ def classes(found: Found) -> str:
     every = found.metrics.get("classes", {})
     if not every:
         return said("Not evaluated yet.")
-    worst = sorted(every, key=lambda name: (every[name]["recall"], name))
+    there = {name: row["support"] > 0 for name, row in every.items()}
+    worst = sorted(every, key=lambda name: (not there[name], every[name]["recall"], name))
+    every = {name: spelled.of_class(row) for name, row in every.items()}
     names = [name for name in next(iter(every.values())) if name != "support"]
     rows = [
         [
             text(name),
             *(value(each, every[name].get(each)) for each in names),
             f"{every[name]['support']:,}",
-            bar(every[name]["recall"]),
+            bar(every[name]["recall"]) if there[name] else "",
         ]
         for name in worst[:ROWS]
     ]
@@ -182,7 +199,8 @@ def confidence(found: Found, drawing: str) -> str:
         named["expected calibration error"] = f"{found.metrics['calibration_error']:.3f}"
     if kept.get("temperature"):
         state = "built in" if kept.get("applied") else "not built in"
-        named["temperature"] = f"{kept['temperature']:.3g} by validation, {state}"
+        end = f", an end of the search: {spelled.ENDS[kept['end']]}" if kept.get("end") else ""
+        named["temperature"] = f"{kept['temperature']:.3g} by validation, {state}{end}"
     if kept.get("reject"):
         reject = found.metrics.get("confidence", {}).get("reject") or kept["reject"]
         told = f"{reject['kept']:.1%} are surer"

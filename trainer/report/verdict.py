@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from trainer.figures import ENDS
 from trainer.report.found import Found
 
 Level = Literal["problem", "warning", "note", "good"]
@@ -121,18 +122,27 @@ def _gates(found: Found) -> Check:
         return Check("note", "No gates are set", meaning, "figures")
     if missed:
         told = "; ".join(f"{each['name']} {_of(each)}" for each in missed)
-        names = ", ".join(each["name"] for each in missed)
+        names = ", ".join(
+            each["name"] + " (on a busy machine)" * disturbed(each) for each in missed
+        )
         title = f"{len(missed)} of {len(found.gates)} gates missed: {names}"
-        return Check("problem", title, f"{told}.", "figures")
+        again = any(map(disturbed, missed)) * " Evaluate again when the machine is calm."
+        return Check("problem", title, f"{told}.{again}", "figures")
     told = "; ".join(f"{each['name']} {_of(each)}" for each in found.gates)
     count = len(found.gates)
     title = f"All {count} gates passed" if count > 1 else "The gate is passed"
     return Check("good", title, f"{told}.", "figures")
 
 
+def disturbed(gate: Mapping[str, Any]) -> bool:
+    """Whether it is missed and might not be on a calm machine."""
+    return bool(gate.get("disturbed"))
+
+
 def _of(gate: Mapping[str, Any]) -> str:
     value = "was not found" if gate["found"] is None else f"{gate['found']:.4g}"
-    return f"{value}, wanted {gate.get('bound', '')} {gate['wanted']:g}".replace("  ", " ")
+    told = f"{value}, wanted {gate.get('bound', '')} {gate['wanted']:g}".replace("  ", " ")
+    return told + disturbed(gate) * f", while others used {gate.get('others') or 0:.0%} of the CPU"
 
 
 def _classes(found: Found) -> list[Check]:
@@ -169,7 +179,10 @@ def _calibration(found: Found) -> list[Check]:
         return [Check("good", title, meaning, "confidence")]
     errors = found.metrics.get("confidence", {}).get("calibration_error", {})
     meaning = "Its probabilities are not to be taken at their word."
-    if not found.confidence.get("applied") and errors.get("with", error) < error:
+    end = found.confidence.get("end")
+    if end:
+        meaning += f" The temperature of validation is at an end of the search: {ENDS[end]}."
+    elif not found.confidence.get("applied") and errors.get("with", error) < error:
         meaning += (
             f" With the temperature {found.confidence['temperature']:.3g} it would be "
             f"{errors['with']:.1%}: evaluation.confidence.temperature: true builds it in."

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import pytest
 
+from trainer.config.base import Call
 from trainer.evaluation import calibration
-from trainer.model.network import averaged, with_temperature
+from trainer.model.network import averaged, with_probabilities, with_temperature
 
 IMAGES = np.random.default_rng(0).uniform(0, 1, (6, 4, 4, 3)).astype(np.float32)
 
@@ -52,6 +53,32 @@ def test_the_activation_is_taken_off_not_undone() -> None:
     names = [layer.name for layer in with_temperature(dense("softmax"), 2.0, False).layers]
     assert names[-2:] == ["temperature", "probabilities"]
     assert not [name for name in names if "log" in name]
+
+
+@pytest.mark.parametrize("multi_label", [False, True], ids=["one", "several"])
+def test_probabilities_next_to_0_are_told_apart(multi_label: bool) -> None:
+    """Those of an ensemble have no logits, and evaluation knows them down to 1e-38."""
+    inputs = keras.Input((3,))
+    scores = np.array([[0, 1e-20, 1], [1e-12, 0.5, 0.5], [1, 1 - 2**-24, 0.3]], np.float32)
+    model = keras.Model(inputs, keras.layers.Rescaling(1.0)(inputs))
+    found = np.asarray(with_temperature(model, 12.0, multi_label)(scores))
+    wanted = calibration.tempered(scores, 12.0, multi_label)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    assert wanted[0, 1] > 0.005  # 1e-7 for 1e-20 would make it 0.2
+
+
+@pytest.mark.parametrize("name", ["temperature", "probabilities"])
+def test_layers_of_the_user_may_have_any_name(name: str) -> None:
+    inputs = keras.Input((4, 4, 3))
+    tensor = keras.layers.Flatten(name=name)(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(tensor))
+    names = [layer.name for layer in with_temperature(model, 2.0, False).layers]
+    assert len(set(names)) == len(names) == 5
+    assert f"{name}_1" in names
+    linear = keras.Model(inputs, keras.layers.Dense(3)(tensor))
+    loss = Call("CategoricalCrossentropy", {"from_logits": True})
+    twice = with_temperature(with_probabilities(linear, loss), 2.0, False)
+    assert len({layer.name for layer in twice.layers}) == len(twice.layers) == 6
 
 
 def test_a_temperature_of_1_changes_nothing() -> None:

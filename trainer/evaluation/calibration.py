@@ -6,13 +6,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from trainer.evaluation.curves import Ranking, precision_recall, ranked
+from trainer.logits import logits
 
 BINS = 15  # as Guo et al. (2017), and most since
 THRESHOLD = 0.5  # from which a label of a multi-label picture holds where nothing else is known
 TRIES = 50  # resamples, to see whether a chosen threshold is better
 LEAST, MOST = 0.05, 20.0  # temperatures that are looked at
-_TINY = 1e-38  # a probability of 0 in float32
-_NEXT_TO_1 = 2.0**-25  # what a probability may lack that is 1 in float32
 
 
 class Reliability(NamedTuple):
@@ -192,11 +191,7 @@ def _wrong(truth_NK: np.ndarray, logits_NK: np.ndarray, multi_label: bool) -> bo
 
 
 def _logits(scores_NK: np.ndarray, multi_label: bool) -> np.ndarray:
-    """float64, up to a constant per example."""
-    scores_NK = np.clip(scores_NK.astype(np.float64), _TINY, 1)
-    if not multi_label:
-        return np.log(scores_NK)
-    return np.log(scores_NK) - np.log(np.maximum(1 - scores_NK, _NEXT_TO_1))
+    return np.asarray(logits(scores_NK.astype(np.float64), multi_label, np))
 
 
 def _probabilities(logits_NK: np.ndarray, multi_label: bool) -> np.ndarray:

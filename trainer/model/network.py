@@ -1,5 +1,6 @@
 """The network of a config, whatever its notation, and its scores as probabilities."""
 
+import itertools
 from collections.abc import Sequence
 
 import keras
@@ -8,6 +9,7 @@ import numpy as np
 from trainer.config.base import Call
 from trainer.config.model import Backbone, Model
 from trainer.errors import UserError
+from trainer.logits import logits
 from trainer.parts import part
 
 
@@ -42,7 +44,8 @@ def with_probabilities(model: keras.Model, loss: Call) -> keras.Model:
     if not loss.arguments.get("from_logits"):
         return model
     activation = "sigmoid" if "Binary" in loss.name else "softmax"
-    probabilities = keras.layers.Activation(activation)(model.output)
+    name = _free("probabilities", model)
+    probabilities = keras.layers.Activation(activation, name=name)(model.output)
     return keras.Model(model.input, probabilities, name=model.name)
 
 
@@ -70,17 +73,21 @@ def with_temperature(model: keras.Model, temperature: float, multi_label: bool) 
     last = model.layers[-1]
     if getattr(last, "activation", None) is activation and last.output is model.output:
         linear = type(last).from_config({**last.get_config(), "activation": "linear"})
-        logits = linear(last.input)
+        raw = linear(last.input)
         linear.set_weights(last.get_weights())
     else:
-        least = keras.config.epsilon()
-        shares = keras.ops.clip(model.output, least, 1 - least)
-        logits = keras.ops.log(shares)
-        if multi_label:
-            logits -= keras.ops.log(1 - shares)
-    cooled = keras.layers.Rescaling(1 / temperature, name="temperature")(logits)
-    probabilities = keras.layers.Activation(activation, name="probabilities")(cooled)
+        raw = logits(model.output, multi_label, keras.ops)
+    cooled = keras.layers.Rescaling(1 / temperature, name=_free("temperature", model))(raw)
+    name = _free("probabilities", model)
+    probabilities = keras.layers.Activation(activation, name=name)(cooled)
     return keras.Model(model.input, probabilities, name=model.name)
+
+
+def _free(name: str, model: keras.Model) -> str:
+    """The name, with a number behind it if the network has one of that name already."""
+    taken = {each.name for each in model.operations}
+    numbered = (f"{name}_{number}" for number in itertools.count(1))
+    return next(each for each in itertools.chain([name], numbered) if each not in taken)
 
 
 def demand_probabilities(model: keras.Model, loss: Call, multi_label: bool) -> None:

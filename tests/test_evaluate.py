@@ -19,6 +19,7 @@ from trainer.cli import app
 from trainer.commands import _evaluation
 from trainer.config.data import Csv
 from trainer.errors import UserError
+from trainer.evaluation import calibration, latency
 
 Trainer = Callable[..., Outcome]
 RUN = Path("runs/small/latest")
@@ -109,7 +110,11 @@ def test_evaluating_twice_gives_identical_files(single: Path, trainer: Trainer) 
     found = read("metrics.json")
     assert (found["split"], found["examples"], found["unreadable"]) == ("test", 6, [])
     flat = {name for name, value in found.items() if isinstance(value, float)}
-    assert flat - {"size_mb"} == set(found["intervals"])
+    # What is all right or all wrong has no interval, unless it is a share.
+    assert {"accuracy", "top_2_accuracy"} <= set(found["intervals"]) <= flat - {"size_mb"}
+    between = {name for name in flat - {"size_mb"} if found[name] not in (0, 1)}
+    assert between <= set(found["intervals"])
+    assert found["interval"] == {"level": 0.95, "resamples": 20}
     assert {"top_2_accuracy", "roc_auc", "log_loss", "brier", "cohen_kappa"} < flat
     assert found["size_mb"] == pytest.approx(4 * (4 * 28 + 3 * 4 * 14 * 18 + 3) / 1e6)
     assert "test split: accuracy " in done.out
@@ -148,6 +153,11 @@ def test_other_pictures_with_the_classes_of_the_run(single: Path, trainer: Train
     found = read("evaluation/data_more/metrics.json")
     assert (found["split"], found["data"], found["examples"]) == ("data", "more", 5)
     assert [row["support"] for row in found["classes"].values()] == [0, 3, 2]
+    assert found["absent"] == ["blue"]
+    assert "\nabsent   no picture of 'blue': means over classes are over the other 2\n" in done.out
+    recalls = [found["classes"][name]["recall"] for name in ("green", "red")]
+    assert found["macro_recall"] == found["balanced_accuracy"] == np.mean(recalls)
+    assert found["worst_recall"] == min(recalls)
     rows = table(RUN / "evaluation/data_more/predictions.csv")
     assert [row["truth"] for row in rows] == ["green"] * 3 + ["red"] * 2
 
@@ -232,6 +242,66 @@ def test_a_missed_gate_ends_with_3_and_a_table(single: Path, trainer: Trainer) -
     assert done.code == 0
     assert "gates    the evaluation before had some, this one has none\n" in done.out
     assert not (RUN / "gates.json").exists()
+
+
+def test_a_time_missed_on_a_busy_machine_says_so(
+    single: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "latency", lambda model: latency.Latency(7.25, 0.625))
+    done = trainer("evaluate", *set_("gates={accuracy: 0.0, latency_ms: 5}"))
+    assert (done.code, done.err) == (
+        3,
+        "error: 1 of 2 gates missed: latency_ms (on a busy machine)\n",
+    )
+    assert done.out.endswith(
+        "busy     others used 62% of the CPU while latency_ms was measured, so it may be lower: "
+        "evaluate again when the machine is calm\n"
+    )
+    assert read("gates.json")[1] == {
+        "name": "latency_ms",
+        "bound": "at most",
+        "wanted": 5,
+        "found": 7.25,
+        "others": 0.625,
+        "passed": False,
+        "disturbed": True,
+    }
+    done = trainer("evaluate", *set_("gates.latency_ms=8"))
+    assert done.code == 0
+    assert "busy" not in done.out
+
+
+def test_a_temperature_that_is_taken_out_is_named(single: Path, trainer: Trainer) -> None:
+    trainer("evaluate", *set_("confidence.temperature=true"))
+    kept = read("confidence.json")
+    (RUN / "confidence.json").write_text(json.dumps(kept | {"temperature": 2.5}))
+    line = (
+        "trust    the temperature 2.5 that an evaluation before had built in is taken out; "
+        "--set evaluation.confidence.temperature=true keeps it\n"
+    )
+    assert line in trainer("evaluate").out
+    assert line not in trainer("evaluate").out
+    (RUN / "confidence.json").write_text("{")  # it is written anew, so it does not matter
+    assert trainer("evaluate").code == 0
+
+
+def test_a_temperature_at_an_end_of_the_search_is_named(
+    single: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for temperature, end in ((20.0, "most"), (0.05, "least")):
+        monkeypatch.setattr(calibration, "fit_temperature", lambda *_, t=temperature: t)
+        done = trainer("evaluate")
+        assert read("confidence.json")["end"] == end
+        assert (
+            done.err
+            == f"warning: temperature {temperature:g} is the {end} that is tried: "
+            + {
+                "most": "on the validation pictures the probabilities say next to nothing about the "
+                "labels; look at the accuracy there, and whether the labels are right\n",
+                "least": "the network is right far more often than its probabilities say, which hardly "
+                "differ; look at its last layer and at the loss\n",
+            }[end]
+        )
 
 
 def test_fit_looks_at_the_gates_even_if_nothing_is_left_to_train(
@@ -350,6 +420,16 @@ def test_a_run_without_a_test_split_knows_its_confidence(small: Path, trainer: T
     (RUN / "confidence.json").unlink()  # as if it was killed before
     assert trainer("fit", small, "--set", "data.split.test=0", "--resume").code == 0
     assert read("confidence.json")["fitted_on"] == "validation"
+    way = f"trainer evaluate {RUN.parent / RUN.readlink()} --split validation"
+    done = trainer("evaluate")
+    assert done.err.endswith(f"data.split.test: the run has no test split\n  {way}\n")
+    done = trainer("predict", RUN, "pictures/red/00.png")
+    assert done.code == 0, done.err
+    wanted = set_("confidence.temperature=true")
+    done = trainer("export", *wanted)
+    assert done.err.endswith(f"  {way} {' '.join(wanted)}\n")
+    assert trainer(*done.err.splitlines()[-1].split()[1:]).code == 0
+    assert read("confidence.json")["applied"]
 
 
 def test_figures_are_the_same_on_two_replicas(single: Path) -> None:

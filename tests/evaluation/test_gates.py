@@ -23,5 +23,18 @@ def test_which_side_is_good(bound: str, found: float, passed: bool) -> None:
     assert Gate("it", bound, 0.5, found).passed is passed
 
 
+@pytest.mark.parametrize(
+    ("wanted", "others", "disturbed"),
+    [(5, 0.1, True), (5, 0.09, False), (5, None, False), (9, 0.9, False)],
+)
+def test_a_time_that_is_missed_on_a_busy_machine(
+    wanted: float, others: float | None, disturbed: bool
+) -> None:
+    latency, size = judged(Gates(latency_ms=wanted, size_mb=1), {"latency_ms": 7}, others)
+    assert latency == Gate("latency_ms", "at most", wanted, 7, others)
+    assert latency.disturbed is disturbed
+    assert (size.others, size.disturbed) == (None, False)
+
+
 def test_every_bound_from_above_is_a_gate() -> None:
     assert set(AT_MOST) < set(Gates.model_fields)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from trainer.report.mistakes import Judged, confident, mistakes, worst
+from trainer.report.mistakes import Judged, confident, mistakes, surest, worst
 
 ABC = ("a", "b", "c")
 
@@ -43,6 +43,21 @@ def test_the_surest_are_not_those_of_the_greatest_loss() -> None:
     found = mistakes([lost, sure], ABC, multi_label=False)
     assert [each.judged.path for each in confident(found)] == ["sure", "lost"]
     assert [each.judged.path for each in worst(found)] == ["lost", "sure"]
+
+
+def test_a_guess_is_no_confident_mistake() -> None:
+    """Of two answers one is twice as likely; of three it leads by a third of all."""
+    every = [judged("two", "a", "b", 0.33, 0.67), judged("guess", "a", "b", 0.34, 0.66)]
+    found = mistakes(every, ABC[:2], multi_label=False)
+    assert [each.judged.path for each in confident(found)] == ["two"]
+    assert [each.judged.path for each in surest(found)] == ["two", "guess"]
+    every = [judged("lost", "a", "b", 0.3, 0.4, 0.3), judged("sure", "a", "b", 0.1, 0.5, 0.4)]
+    found = mistakes(every, ABC, multi_label=False)
+    assert [each.judged.path for each in confident(found)] == ["sure"]
+    every = [judged("missed", "a", "", 0.33, 0), judged("guess", "", "a", 0.66, 0)]
+    found = mistakes(every, ABC[:2], multi_label=True)
+    assert [each.judged.path for each in confident(found)] == ["missed"]
+    assert [each.margin for each in found] == pytest.approx([0.34, 0.32])
 
 
 def test_a_probability_of_zero_loses_no_infinity() -> None:

@@ -68,6 +68,51 @@ def test_the_page_is_whole_and_asks_for_nothing(tmp_path: Path) -> None:
     assert len(outline.ids) == 13
 
 
+def test_classes_without_pictures_come_last_and_are_named(tmp_path: Path) -> None:
+    gone = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0, "roc_auc": None}
+    classes = {"cat": gone, "<b>dog</b>": METRICS["classes"]["<b>dog</b>"]}
+    run = found(tmp_path / "run", metrics={**METRICS, "classes": classes, "absent": ["cat"]})
+    said = "No picture of &#x27;cat&#x27;: means over classes are over the other one."
+    assert f'<p class="muted">{said}</p>' in tables.figures(run)
+    rows = tables.classes(run)
+    assert rows.index("dog") < rows.index(">cat<")
+    assert "<td>cat</td><td>–</td><td>–</td><td>–</td><td>–</td><td>0</td><td></td>" in rows
+    assert "means over classes are over the other one" in carded(run)
+    assert "| cat | – | – | – | 0 |" in carded(run)
+
+
+def test_the_card_says_what_intervals_and_temperature_mean(tmp_path: Path) -> None:
+    metrics = {**METRICS, "interval": {"level": 0.9, "resamples": 1000}}
+    run = found(tmp_path / "run", metrics=metrics)
+    told = carded(run)
+    assert "90 % of such intervals would hold the true figure." in told
+    assert "| figure | value | 90 % interval |" in told
+    assert "<th>90 % interval</th>" in tables.figures(run)
+    assert "after a temperature" not in told
+    run = run._replace(confidence={"temperature": 2.5, "applied": True})
+    assert (
+        "Its probabilities are those after a temperature of 2.5, by which its logits are divided: "
+        "fitted on the validation pictures, and built into what is exported since."
+    ) in carded(run)
+    assert "interval" not in carded(run._replace(metrics={**METRICS, "intervals": {}}))
+
+
+def test_the_page_says_where_confidence_ends(tmp_path: Path) -> None:
+    run = found(tmp_path / "run")
+    shown = [
+        Shown(each, "", "") for each in worst(mistakes(run.predictions, run.classes, False))[:1]
+    ]
+    looked = Looked(confident=shown, sure=1, wrong=2, asked="It was asked.")
+    assert "These are all of that kind; mistakes.csv has all 2 mistakes." in written(run, looked)
+    looked = looked._replace(sure=1234, wrong=2345)
+    assert "The first 1 of 1,234 of that kind; mistakes.csv has all 2,345 mistakes." in written(
+        run, looked
+    )
+    assert "None of 2,345 mistakes; mistakes.csv has them." in written(
+        run, looked._replace(confident=[])
+    )
+
+
 def test_names_labels_paths_and_config_are_text(tmp_path: Path) -> None:
     run = found(tmp_path / "run")
     wrong = mistakes(run.predictions, run.classes, multi_label=False)

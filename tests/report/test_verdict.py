@@ -104,6 +104,30 @@ def test_few_pictures_leave_much_open(tmp_path: Path) -> None:
     assert found["Accuracy 90.0% on 200 test pictures, give or take 8.0%"] == "warning"
 
 
+def test_a_time_missed_on_a_busy_machine_is_a_problem_with_a_name(tmp_path: Path) -> None:
+    disturbed = {**GATES[1], "others": 0.625, "disturbed": True}
+    run = good(tmp_path / "run", gates=[GATES[0], disturbed])
+    answer = verdict(checks(run, 0, 300), run)
+    assert (answer.word, answer.because) == (
+        "Not yet.",
+        "1 of 2 gates missed: latency_ms (on a busy machine).",
+    )
+    assert checks(run, 0, 300)[0].meaning == (
+        "latency_ms 7.25, wanted at most 5, while others used 62% of the CPU. "
+        "Evaluate again when the machine is calm."
+    )
+
+
+def test_a_temperature_at_an_end_of_the_search_is_not_recommended(tmp_path: Path) -> None:
+    run = found(tmp_path / "run", confidence={"temperature": 20.0, "applied": False, "end": "most"})
+    (check,) = [each for each in checks(run, 0, 300) if "Confidence" in each.title]
+    assert check.meaning == (
+        "Its probabilities are not to be taken at their word. The temperature of validation is at "
+        "an end of the search: on the validation pictures the probabilities say next to nothing "
+        "about the labels; look at the accuracy there, and whether the labels are right."
+    )
+
+
 def test_the_temperature_that_helps_is_named(tmp_path: Path) -> None:
     (check,) = [
         each for each in checks(found(tmp_path / "run"), 0, 300) if "Confidence" in each.title

@@ -182,8 +182,9 @@ def _confident(looked: Looked) -> str:
     if not looked.confident:
         none = f"None of {looked.wrong:,} mistakes; mistakes.csv has them." if looked.wrong else ""
         return said(sentence) + said(none or "There is none.")
-    rest = f"{len(looked.confident)} of {looked.sure:,} such, of {looked.wrong:,} mistakes in all; "
-    rest += "mistakes.csv has every one."
+    shown = len(looked.confident)
+    rest = "These are all" if shown == looked.sure else f"The first {shown} of {looked.sure:,}"
+    rest += f" of that kind; mistakes.csv has all {looked.wrong:,} mistakes."
     return said(sentence) + _pairs(looked.confident) + said(rest)
 
 

@@ -62,7 +62,8 @@ def _figures(found: Found) -> str:
             f"were drawn again and again, {level(found)} of such intervals would hold the true "
             "figure. They know nothing of other light, places or cameras."
         )
-    parts = [*said, table(["figure", "value", f"{level(found)} interval"], rows)]
+    heads = ["figure", "value", f"{level(found)} interval" if intervals else ""]
+    parts = [*said, table(heads, rows)]
     return "\n\n".join(parts)
 
 

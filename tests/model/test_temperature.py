@@ -64,7 +64,7 @@ def test_probabilities_next_to_0_are_told_apart(multi_label: bool) -> None:
     found = np.asarray(with_temperature(model, 12.0, multi_label)(scores))
     wanted = calibration.tempered(scores, 12.0, multi_label)
     np.testing.assert_allclose(found, wanted, atol=1e-6)
-    assert wanted[0, 1] > 0.005  # 1e-7 for 1e-20 would make it 0.2
+    assert wanted[0, 1] == pytest.approx(0.0211, abs=1e-4)  # of 1e-20, whose 12th root is 0.0215
 
 
 @pytest.mark.parametrize("name", ["temperature", "probabilities"])

@@ -34,7 +34,7 @@ def absence(absent: Sequence[str], classes: int) -> str:
     first = ", ".join(f"'{name}'" for name in absent[:SHOWN])
     named = first + (f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else "")
     left = classes - len(absent)
-    others = "the other one" if left == 1 else f"the other {left}"
+    others = "the other one" if left == 1 else f"the other {left}" if left else "none, so 0"
     return f"no picture of {named}: means over classes are over {others}"
 
 

@@ -260,7 +260,7 @@ def _recalls(counts: Counts) -> dict[str, float]:
 def _worst(counts: Counts) -> dict[str, float]:
     """Recall of the class that has the least, of those that are there."""
     recall_K = _ratios(counts)["recall"][counts.support_K > 0]
-    return {"worst_recall": recall_K.min(initial=1.0)}
+    return {"worst_recall": recall_K.min() if len(recall_K) else 0.0}
 
 
 def _averages(counts: Counts) -> dict[str, float]:

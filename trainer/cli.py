@@ -4,6 +4,7 @@ Imports stand inside the functions: `trainer --help` must not wait for TensorFlo
 """
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trainer import __version__
-from trainer.errors import Failed, Interrupted, UserError, leaves
+from trainer.errors import Failed, Interrupted, Lost, UserError, leaves
 
 if TYPE_CHECKING:
     from trainer.config import Config
@@ -74,12 +75,22 @@ def fit(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the latest run of this config, if any.")
     ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", help="So many processes here, as if machines.", min=1, max=64),
+    ] = None,
 ) -> None:
     """Train, keep the best epoch, evaluate it on the test split."""
-    with _reported(), _loaded(config, overrides, resume) as settings:
-        from trainer.commands import fit as verb
+    with _reported():
+        if workers and workers > 1:
+            from trainer.commands import _local
 
-        verb.run(settings, resume)
+            raise typer.Exit(_local.run(config, overrides, resume, workers))
+        with _loaded(config, overrides, resume) as settings:
+            from trainer.commands import _workers
+            from trainer.commands import fit as verb
+
+            verb.run(settings, resume, cluster=_workers.cluster(settings))
 
 
 @app.command()
@@ -523,6 +534,9 @@ def _reported() -> Iterator[None]:
     except KeyboardInterrupt:
         fail("stopped")
         raise typer.Exit(130) from None
+    except Lost as end:
+        fail(str(end))
+        os._exit(end.code)  # TensorFlow would wait for the others again
     except Failed as end:
         fail(str(end))
         raise typer.Exit(end.code) from None

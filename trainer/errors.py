@@ -46,6 +46,10 @@ class Missed(Failed):
     code = 3
 
 
+class Lost(Failed):
+    """A worker is gone whom the others need; nothing can be done with them any more."""
+
+
 class Interrupted(Exception):
     """Ctrl-C or SIGTERM, with what is kept and how to go on.
 

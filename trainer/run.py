@@ -116,6 +116,10 @@ class Run(NamedTuple):
         """Held by the process that trains."""
         return self.folder / ".lock"
 
+    def log(self, worker: int) -> Path:
+        """What a worker says that is not the first."""
+        return self.folder / "workers" / f"{worker}.log"
+
     @property
     def tensorboard(self) -> Path:
         """Event files."""

@@ -3,6 +3,7 @@
 On a terminal progress is a live bar; anywhere else (a pipe, a log file) it is plain lines.
 """
 
+import io
 import os
 import re
 import sys
@@ -10,7 +11,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -50,6 +52,28 @@ def say(text: str = "", style: str | None = None) -> None:
 def is_read() -> bool:
     """Whether somebody still reads standard output, as far as the last line has shown."""
     return not console.quiet
+
+
+@contextmanager
+def apart() -> Iterator[Callable[[Path], None]]:
+    """What is said inside the block is kept, and goes to a file once the function that is yielded
+    is called with its path. An error that ends the block is said as ever."""
+    kept: TextIO = io.StringIO()
+
+    def follow(path: Path) -> None:
+        nonlocal kept
+        before, kept = kept, path.open("a", buffering=1, encoding="utf-8", errors="replace")
+        assert isinstance(before, io.StringIO)
+        kept.write(before.getvalue())
+        console.file = errors.file = kept
+
+    sinks = console.file, errors.file
+    console.file = errors.file = kept
+    try:
+        yield follow
+    finally:
+        console.file, errors.file = sinks
+        kept.close()
 
 
 def say_parts(first: str, second: str) -> None:

@@ -7,9 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from trainer.config.data import Mix
-from trainer.data import mix as mixing
+from trainer.data import mix as module
 from trainer.data.batch import Batch
-from trainer.data.mix import blend, mix, paste
+from trainer.data.mix import blend, mix, mixing, paste
 
 OTHERS = np.array([1, 0])
 
@@ -24,6 +24,12 @@ def batch(count: int = 4, size: tuple[int, int, int] = (6, 5, 3)) -> Batch:
     images += (50 * np.arange(count, dtype=np.uint8))[:, None, None, None]
     labels = np.eye(2, dtype=np.float32)[np.arange(count) % 2]
     return images, labels, np.ones(count, np.float32)
+
+
+def apply(found: Batch, spec: Mix, seed: int, step: int) -> None:
+    drawn = mixing(spec, seed, step, len(found[0]))
+    if drawn:
+        mix(found, drawn)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -66,15 +72,15 @@ def test_pasting_takes_a_box_of_the_other(
 
 
 def test_labels_and_weights_are_mixed_as_the_loss_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mixing, "blend", lambda *_: 0.8)
+    monkeypatch.setattr(module, "blend", lambda *_: 0.8)
     images, labels, weights = batch(2)
     weights[:] = 1, 3
     fixed = type("Fixed", (), {
         "random": lambda _: 0.0, "integers": lambda *_: 0, "beta": lambda *_: 0.8,
         "permutation": lambda *_: OTHERS,
     })()  # fmt: skip
-    monkeypatch.setattr(mixing.stream, "of_batch", lambda *_: fixed)
-    mix((images, labels, weights), Mix(mixup=1.0), 1, 0)
+    monkeypatch.setattr(module.stream, "of_batch", lambda *_: fixed)
+    apply((images, labels, weights), Mix(mixup=1.0), 1, 0)
     assert weights == pytest.approx([0.8 * 1 + 0.2 * 3, 0.8 * 3 + 0.2 * 1])
     # Crossentropy is linear in the labels: w · CE(label) = 0.8 · 1 · CE(a) + 0.2 · 3 · CE(b).
     assert labels[0] * weights[0] == pytest.approx([0.8, 0.6])
@@ -85,7 +91,7 @@ def test_labels_and_weights_are_mixed_as_the_loss_is(monkeypatch: pytest.MonkeyP
 def test_a_batch_is_a_function_of_seed_and_step(spec: Mix) -> None:
     def mixed(seed: int, step: int) -> Batch:
         found = batch(8)
-        mix(found, spec, seed, step)
+        apply(found, spec, seed, step)
         return found
 
     one, again = mixed(1, 5), mixed(1, 5)
@@ -104,7 +110,7 @@ def changed(spec: Mix, steps: int = 400) -> Callable[[Callable[[Batch], bool]], 
         count = 0
         for step in range(steps):
             found = batch(6, (8, 8, 1))
-            mix(found, spec, 3, step)
+            apply(found, spec, 3, step)
             count += holds(found)
         return count / steps
 
@@ -128,3 +134,22 @@ def test_p_and_both_ways_have_their_shares() -> None:
 def test_no_way_is_a_mistake(given: dict[str, float]) -> None:
     with pytest.raises(ValidationError, match="expected mixup, cutmix or both, as in"):
         Mix.model_validate(given)
+
+
+@pytest.mark.parametrize("spec", [Mix(mixup=0.4), Mix(cutmix=1.0)])
+@pytest.mark.parametrize("count", [2, 3])
+def test_parts_of_a_batch_are_mixed_as_the_whole(spec: Mix, count: int) -> None:
+    """7 rows, divisible by neither."""
+    whole = batch(7)
+    apply(whole, spec, 1, 5)
+    for index in range(count):
+        rows = list(range(index, 7, count))
+        drawn = mixing(spec, 1, 5, 7)
+        assert drawn
+        needed, local = drawn.needed(rows)
+        assert needed[: len(rows)] == rows
+        assert len(needed) <= 2 * len(rows)
+        part = tuple(each[needed] for each in batch(7))
+        mix(part, local)
+        for found, expected in zip(part, whole, strict=True):
+            assert np.array_equal(found[: len(rows)], expected[rows])

@@ -92,7 +92,7 @@ def test_equal_weights_show_every_example_once_a_pass_in_another_order() -> None
 
 def test_workers_share_out_the_positions_of_a_step() -> None:
     assert stream.positions(5, 4) == range(20, 24)
-    shares = [stream.positions(5, 7, worker, 3) for worker in range(3)]
+    shares = [stream.positions(5, 7, stream.Shard(worker, 3)) for worker in range(3)]
     assert [list(each) for each in shares] == [[35, 38, 41], [36, 39], [37, 40]]
 
 

@@ -1,8 +1,10 @@
 """What `fit` and `check` share: everything a training needs, built and checked."""
 
+import hashlib
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from trainer import objects
@@ -15,6 +17,7 @@ from trainer.data import augment, batches, feed, split
 from trainer.errors import UserError
 from trainer.model import network
 from trainer.training import freeze, hardware, objective, phases
+from trainer.training.peers import Peers
 
 # Callbacks of Keras that do not do here what they promise: (problem, way out).
 NOT_HERE = {
@@ -37,6 +40,7 @@ class Job(NamedTuple):
     sides: split.Sides
     left_out: dict[str, str]  # name -> reason of pictures on no side
     strategy: tf.distribute.Strategy
+    peers: Peers
     model: keras.Model
     objective: objective.Objective
     callbacks: list[Any]
@@ -44,18 +48,28 @@ class Job(NamedTuple):
     plan: phases.Plan  # enters the phases after that of `objective`
 
 
-def assemble(config: Config, run: runs.Run | None = None, phase: int = 0) -> Job:
+def assemble(
+    config: Config,
+    run: runs.Run | None = None,
+    phase: int = 0,
+    strategy: tf.distribute.Strategy | None = None,
+) -> Job:
     """Reads the data and builds all that the config names. Raises UserErrors.
 
     Args:
         run: to go on with, on its own pictures.
         phase: to begin in, from 0.
+        strategy: of `hardware.prepare`, where that has been called.
     """
     data, training = config.data, config.training
-    strategy = hardware.prepare(training, config.seed)
+    strategy = strategy or hardware.prepare(training, config.seed)
+    peers = Peers.of(strategy)
     hardware.demand_full_replicas(strategy, data.batch_size)
     check_augment(data)
-    sides, left_out = _sides(config, run)
+    with peers.chief_first():  # who may draw, download or look at every picture
+        sides, left_out = _sides(config, run)
+    if peers.workers > 1:
+        peers.demand_same("pictures", _digest(sides))
     classes, multi_label = sides.train.classes, sides.train.multi_label
     _evaluation.demand(config, multi_label)
     if config.evaluation.gates.given() and not len(sides.test):
@@ -79,7 +93,7 @@ def assemble(config: Config, run: runs.Run | None = None, phase: int = 0) -> Job
         for index, call in enumerate(training.callbacks)
     ]
     _demand_callbacks(config, callbacks, aims, plan)
-    return Job(classes, sides, left_out, strategy, model, aims, callbacks, steps, plan)
+    return Job(classes, sides, left_out, strategy, peers, model, aims, callbacks, steps, plan)
 
 
 def check_augment(spec: Data) -> None:
@@ -98,6 +112,16 @@ def _sides(config: Config, run: runs.Run | None) -> tuple[split.Sides, dict[str,
         return resumed(config, run), {}
     gathered = gather(config)
     return gathered.sides, gathered.left_out()
+
+
+def _digest(sides: split.Sides) -> str:
+    """Of the labels of all pictures, and of up to a thousand names on each side."""
+    found = hashlib.sha256(repr(sides.train.classes).encode())
+    for side in sides:
+        found.update(repr(len(side)).encode() + np.ascontiguousarray(side.labels).tobytes())
+        for index in range(0, len(side), max(1, len(side) // 1000)):
+            found.update(side.pictures.name(index).encode("utf-8", "surrogateescape"))
+    return found.hexdigest()
 
 
 def _demand_callbacks(

@@ -1,5 +1,6 @@
 """What is evaluated: pictures with what the network says of them; and whether it can be."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +15,11 @@ from trainer.data import feed, recognise
 from trainer.data.examples import Examples
 from trainer.data.pipeline import Faults
 from trainer.data.sources import csv
+from trainer.data.stream import WHOLE, Shard
 from trainer.errors import UserError, suggestion
 from trainer.evaluation import predict
 from trainer.parts import part
+from trainer.training.peers import Peers
 
 ONE, SEVERAL = ("accuracy", "balanced_accuracy"), ("exact_match", "hamming_loss")
 VALUES = 50  # of a column, above which it is no slice but a list
@@ -37,17 +40,31 @@ class Given(NamedTuple):
     examples: Examples
 
 
-def seen(this: runs.Run, trained: Trained, examples: Examples, where: str | None = None) -> Seen:
+def seen(
+    this: runs.Run,
+    trained: Trained,
+    examples: Examples,
+    where: str | None = None,
+    peers: Peers | None = None,
+) -> Seen:
     """What the network says of these pictures.
 
     Args:
         where: they come from; the split of the run if None.
+        peers: workers that share them.
 
     Raises: UserError if none can be read, or if a probability is no number.
     """
     faults = Faults({}, [])
-    batches = feed.evaluation(examples, trained.config.data, faults)
+    shard = Shard(peers.worker, peers.workers) if peers else WHOLE
+    batches = feed.evaluation(examples, trained.config.data, faults, shard=shard)
     scores_NK, weights_N = predict.scores(trained.model, batches)
+    unreadable = set(faults.unreadable)
+    if peers:
+        steps = -(-len(examples) // trained.config.data.batch_size)
+        scores_NK, weights_N = peers.rows(scores_NK, steps), peers.rows(weights_N, steps)
+        said = peers.exchange(json.dumps(sorted(unreadable)).encode())
+        unreadable = {place for each in said for place in json.loads(each)}
     if not weights_N.any():
         raise UserError(where or str(this.split), "none of its pictures can be read")
     counted = np.flatnonzero(weights_N[: len(examples)])
@@ -55,7 +72,7 @@ def seen(this: runs.Run, trained: Trained, examples: Examples, where: str | None
     if not np.isfinite(scores_NK).all():
         hint = "a smaller learning rate may help"
         raise UserError(str(this.best), "gives probabilities that are no numbers", hint)
-    return Seen(examples.take(counted), scores_NK, sorted(faults.unreadable))
+    return Seen(examples.take(counted), scores_NK, sorted(unreadable))
 
 
 def demand(config: Config, multi_label: bool) -> None:

@@ -16,6 +16,7 @@ from trainer.training import checkpoint
 # quarantine says nothing.
 FREE = (
     *("training.epochs", "training.callbacks", "training.checkpoint", "training.profile"),
+    *("training.strategy", "training.worker_timeout"),
     *("data.cache", "data.workers", "data.worker_timeout", "data.quarantine", "data.source.path"),
     *("runs", "export", "evaluation", "tensorboard"),
 )

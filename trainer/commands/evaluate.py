@@ -18,6 +18,7 @@ from trainer.errors import Missed, UserError
 from trainer.evaluation import calibration, gates, latency, metrics
 from trainer.evaluation.metrics import Scored
 from trainer.figures import ENDS, UNSHOWN, absence, busy, cell, of_class, words
+from trainer.training.peers import Peers
 
 SHOWN = 20  # classes at most in a confusion matrix on the terminal; metrics.json has them all
 TEST = "test"
@@ -28,6 +29,7 @@ def run(
     overrides: Sequence[str] = (),
     split: str | None = None,
     data: str | None = None,
+    peers: Peers | None = None,
 ) -> None:
     """Writes metrics.json, predictions.csv, confidence.json, and gates.json if there are gates.
 
@@ -35,6 +37,7 @@ def run(
         overrides: laid over the run's config, as where its pictures have moved.
         split: train, validation or test; test if None.
         data: a folder or table with other pictures, instead of a split.
+        peers: workers that share the pictures of the split; the others call `assist`.
 
     Raises: Missed if a gate is.
     """
@@ -44,7 +47,7 @@ def run(
         _evaluation.demand(trained.config, trained.multi_label)
     if data is None:
         name, source = split or TEST, trained.config.data.source
-        pictures = _fitted(this, trained, name)
+        pictures = _fitted(this, trained, name, peers)
     else:
         name = f"data_{Path(data).name or Path(data).resolve().name}"
         source, examples = _evaluation.given(data, trained)
@@ -63,9 +66,18 @@ def run(
     _judge(place, trained, found)
 
 
-def trust(this: runs.Run) -> None:
-    """Writes confidence.json, for a run without a test split."""
-    _fitted(this, restore(this, raw=True), "validation")
+def trust(this: runs.Run, peers: Peers | None = None) -> None:
+    """Writes confidence.json, for a run without a test split. `peers` as in `run`."""
+    _fitted(this, restore(this, raw=True), "validation", peers)
+
+
+def assist(this: runs.Run, peers: Peers) -> None:
+    """The part of another worker in `run` or `trust` of the first."""
+    trained = restore(this, raw=True)
+    own = sides(this, trained)
+    _evaluation.seen(this, trained, own.validation, peers=peers)
+    if len(own.test):
+        _evaluation.seen(this, trained, own.test, peers=peers)
 
 
 def _demand_choice(split: str | None, data: str | None) -> None:
@@ -75,14 +87,14 @@ def _demand_choice(split: str | None, data: str | None) -> None:
         raise UserError("--data", "are other pictures than those of --split", "leave one out")
 
 
-def _fitted(this: runs.Run, trained: Trained, name: str) -> Seen:
+def _fitted(this: runs.Run, trained: Trained, name: str, peers: Peers | None = None) -> Seen:
     """The pictures of a split. What validation says of the probabilities is kept on the way."""
     own = sides(this, trained)
     examples = own[SIDES.index(name)]
     if not len(examples):
         hint = f"trainer evaluate {this.folder} --split validation"
         raise UserError(f"data.split.{name}", f"the run has no {name} split", hint)
-    validation = _evaluation.seen(this, trained, own.validation)
+    validation = _evaluation.seen(this, trained, own.validation, peers=peers)
     truth = Scored(validation.examples.labels, validation.scores_NK)
     found = _confidence.fitted(trained.config.evaluation, truth, trained.multi_label)
     wanted = trained.config.evaluation.confidence.precision
@@ -97,7 +109,9 @@ def _fitted(this: runs.Run, trained: Trained, name: str) -> Seen:
             f"taken out; --set {_confidence.WHERE}.temperature=true keeps it"
         )
     _confidence.write(this, found)
-    return validation if name == "validation" else _evaluation.seen(this, trained, examples)
+    if name == "validation":
+        return validation
+    return _evaluation.seen(this, trained, examples, peers=peers)
 
 
 def _scored(this: runs.Run, trained: Trained, pictures: Seen) -> Scored:

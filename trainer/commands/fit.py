@@ -12,13 +12,16 @@ import tensorflow as tf
 from trainer import files, places, records, terminal
 from trainer import run as runs
 from trainer.board.watch import Watch
-from trainer.commands import _board, _custom, _resume, evaluate
+from trainer.commands import _board, _custom, _resume, _workers, evaluate
 from trainer.commands._assemble import Job, assemble
 from trainer.config import Config
 from trainer.data import feed, split_file
 from trainer.data.pipeline import Faults, reported
+from trainer.data.stream import Shard
 from trainer.errors import Interrupted
 from trainer.training import checkpoint, display, freeze, hardware, interrupt, loop, objective
+from trainer.training.cluster import Cluster
+from trainer.training.peers import Peers
 from trainer.training.profile import Profile
 
 
@@ -27,37 +30,43 @@ def run(
     resume: bool = False,
     watchers: Sequence[keras.callbacks.Callback] = (),
     evaluation: bool = True,
+    cluster: Cluster | None = None,
 ) -> runs.Run:
     """Trains in a new run, or goes on with the last one of this name, if there is one.
+
+    Of several workers all do the same, but the first alone writes the run.
 
     Args:
         watchers: callbacks besides those of the config; they come after the checkpoint, and one
             that stops the training stops all phases.
         evaluation: whether to end with the test split.
+        cluster: the workers.
     """
-    this = runs.resumable(config) if resume else None  # before anything is drawn
-    start = _resume.Start(checkpoint.State())
     with ExitStack() as stack:
+        follow = stack.enter_context(terminal.apart()) if cluster and cluster.worker else None
+        strategy = hardware.prepare(config.training, config.seed, cluster)
+        peers = Peers.of(strategy)
+        stack.enter_context(_workers.together(peers, cluster))
+        peers.demand_same("settings", _resume.recipe(config))
+        this = _resumable(config, peers) if resume else None  # before anything is drawn
+        start = _resume.Start(checkpoint.State())
         if this:
-            _resume.demand_same(config, this)
-            _custom.bring(config, this)
-            stack.enter_context(files.alone(this.lock, "trainer fit", "--resume"))
-            for folder in (this.folder, this.last.parent):
-                files.remove_partial(folder)
-            start = _resume.found(config, this)
+            start = _begin_again(config, this, peers, stack)
         state = start.state
-        job = assemble(config, this, state.phase)
+        job = assemble(config, this, state.phase, strategy)
         over = _resume.finished(config, state)
         if this:
-            _go_on(config, job, this, state)
+            if peers.chief:
+                _go_on(config, job, this, state)
             told = this.metrics if len(job.sides.test) else this.confidence
             judged = told.exists() and not config.evaluation.gates.given()
-            if over and (judged or not evaluation):
+            if over and peers.told(lambda: judged or not evaluation):
                 _resume.say_finished(config, this, state)
                 return this
         else:
-            this = _created(config, job, resume)
-            stack.enter_context(files.alone(this.lock, "trainer fit", "--resume"))
+            this = _created(config, job, resume, stack)
+        if follow:
+            follow(_workers.log(this, peers))
         faults = Faults({}, [])
         if not over:
             state = _train(config, job, this, start, faults, watchers)
@@ -66,12 +75,38 @@ def run(
             if evaluation:
                 _evaluate(job, this)
         finally:  # of a run that misses what is demanded of it, too
-            if config.tensorboard.enabled and config.tensorboard.hparams:
+            if peers.chief and config.tensorboard.enabled and config.tensorboard.hparams:
                 _board.compare(config, job, this, state)
     return this
 
 
-def _created(config: Config, job: Job, resume: bool) -> runs.Run:
+def _resumable(config: Config, peers: Peers) -> runs.Run | None:
+    """The run to go on with, as the first worker finds it."""
+
+    def found() -> str | None:
+        run = runs.resumable(config)
+        return str(run.folder) if run else None
+
+    folder = peers.told(found)
+    return runs.Run(Path(folder)) if folder else None
+
+
+def _begin_again(config: Config, this: runs.Run, peers: Peers, stack: ExitStack) -> _resume.Start:
+    """Where the run stands, locked for as long as the stack lasts."""
+    _resume.demand_same(config, this)
+    _custom.bring(config, this)
+    with peers.chief_first():
+        if peers.chief:
+            stack.enter_context(files.alone(this.lock, "trainer fit", "--resume"))
+            for folder in (this.folder, this.last.parent):
+                files.remove_partial(folder)
+        start = _resume.found(config, this)
+    peers.demand_same("checkpoints", f"{start.origin}, {_resume.reached(start.state)}")
+    return start
+
+
+def _created(config: Config, job: Job, resume: bool, stack: ExitStack) -> runs.Run:
+    """A new run, made by the first worker and locked for as long as the stack lasts."""
     if resume:
         terminal.say(f"resume   there is no run of {config.name} yet, so this is the first")
 
@@ -83,7 +118,10 @@ def _created(config: Config, job: Job, resume: bool) -> runs.Run:
         records.write_custom(run, _custom.modules(config))
         records.write_environment(run)
 
-    return runs.create(config, write)
+    this = runs.Run(Path(job.peers.told(lambda: str(runs.create(config, write).folder))))
+    if job.peers.chief:
+        stack.enter_context(files.alone(this.lock, "trainer fit", "--resume"))
+    return this
 
 
 def _go_on(config: Config, job: Job, this: runs.Run, state: checkpoint.State) -> None:
@@ -114,20 +152,22 @@ def _train(
 ) -> checkpoint.State:
     """Trains to the end, or to the signal that stops it."""
     with ExitStack() as stack:
-        heed = stack.enter_context(interrupt.heeded())
+        heed = stack.enter_context(interrupt.heeded(job.peers.most))
         done = start.state.epoch * job.steps + start.state.step
+        shard = Shard(job.peers.worker, job.peers.workers)
         fed = stack.enter_context(
-            feed.opened(job.sides, config.data, config.seed, faults, places.decoded(), done)
+            feed.opened(job.sides, config.data, config.seed, faults, places.decoded(), done, shard)
         )
         _describe(config, job, this, start.state, fed)
         keeper = _keeper(config, job, this, start, heed)
         board = None
-        if config.tensorboard.enabled:
+        if config.tensorboard.enabled and job.peers.chief:
             board = stack.enter_context(_board.watch(config, job, this, start.state))
         callbacks = stack.enter_context(_callbacks(config, job, this, keeper, fed, board))
         stack.enter_context(reported(faults))
         try:
-            _train_phases(config, job, keeper, fed, [*callbacks, *watchers, heed], board)
+            callbacks = [interrupt.Agreement(heed), *callbacks, *watchers, heed]
+            _train_phases(config, job, keeper, fed, callbacks, _eyes(config, board))
         except interrupt.Stopped as end:
             kept = _resume.how_to_go_on(this, keeper.written)
             raise Interrupted(kept, 128 + end.number) from None
@@ -151,11 +191,11 @@ def _train_phases(
     keeper: checkpoint.Checkpoints,
     fed: feed.Feed,
     callbacks: list[keras.callbacks.Callback],
-    board: Watch | None,
+    eyes: loop.Eyes | None,
 ) -> None:
     """One after the other on one stream of batches, from the phase at hand on."""
     stages, aims = config.training.stages(), job.objective
-    batches = loop.opened(fed.training, job.strategy)
+    batches = loop.opened(fed.training, job.strategy, config.data.batch_size)
     for phase in range(keeper.state.phase, len(stages)):
         if phase > keeper.state.phase:
             aims = job.plan.enter(aims, phase)
@@ -177,11 +217,19 @@ def _train_phases(
             first_epoch=state.epoch,
             first_step=state.step,
             callbacks=callbacks,
-            eyes=loop.Eyes(board.began, board.validated) if board else None,
+            eyes=eyes,
         )
         watched = job.model.stop_training and not keeper.state.stopped  # by one after the keeper
         if keeper.state.ended or watched:  # within an epoch: something is wrong
             return
+
+
+def _eyes(config: Config, board: Watch | None) -> loop.Eyes | None:
+    """Those of TensorBoard; other workers have to look as well, since they bring what they see."""
+    if board:
+        return loop.Eyes(board.began, board.validated)
+    blind = loop.Eyes(lambda *_: None, lambda *_: None)
+    return blind if config.tensorboard.enabled else None
 
 
 def _keeper(
@@ -195,7 +243,7 @@ def _keeper(
     if best.mode == "auto":
         mode = objective.direction(best.monitor, job.objective)
         best = best.model_copy(update={"mode": mode})
-    return checkpoint.Checkpoints(
+    keeper = checkpoint.Checkpoints(
         _resume.places(this),
         best,
         config.training.checkpoint,
@@ -210,7 +258,10 @@ def _keeper(
         heed.asked,
         loop.TIMING,
         job.objective.variables,
+        job.peers,
     )
+    heed.clock = keeper.late
+    return keeper
 
 
 @contextmanager
@@ -231,11 +282,11 @@ def _callbacks(
         on_epoch_end=lambda *_: _write_logs(job, this, keeper.state)
     )
     shows = [board] if board else []
-    if training.profile:
+    if training.profile and job.peers.chief:
         shows = [*shows, Profile(this.tensorboard / "train", *training.profile)]
     epochs = _resume.planned(config, keeper.state)
     with display.display(names, epochs, job.steps, config.data.batch_size, done) as shown:
-        yield [*job.callbacks, *shows, keeper, write, shown, advise]
+        yield [*_workers.own(job.callbacks, job.peers), *shows, keeper, write, shown, advise]
 
 
 class _Advise(keras.callbacks.Callback):
@@ -258,6 +309,8 @@ class _Advise(keras.callbacks.Callback):
 
 
 def _write_logs(job: Job, this: runs.Run, state: checkpoint.State) -> None:
+    if not job.peers.chief:
+        return
     records.write_history(this.history, state.history, objective.names(job.objective))
     records.write_history(this.timing, state.timing, loop.TIMING)
 
@@ -278,11 +331,14 @@ def _conclude(
 
 
 def _evaluate(job: Job, this: runs.Run) -> None:
+    if not job.peers.chief:
+        evaluate.assist(this, job.peers)
+        return
     if len(job.sides.test):
-        evaluate.run(this)
+        evaluate.run(this, peers=job.peers)
     else:
         terminal.say("no test split, so nothing to evaluate")
-        evaluate.trust(this)
+        evaluate.trust(this, job.peers)
     terminal.say(f"next: trainer export {this.folder}")
 
 

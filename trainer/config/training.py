@@ -87,7 +87,8 @@ class Training(Section):
     phases: Annotated[tuple[Phase, ...], Strict(False)] = ()
     frozen: Frozen = "none"
     batch_norm: BatchNorm = "follow"
-    strategy: Literal["auto", "single", "mirrored"] = "auto"
+    strategy: Literal["auto", "single", "mirrored", "multi_worker"] = "auto"
+    worker_timeout: float = Field(default=300.0, gt=0)  # seconds that workers wait for each other
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     jit_compile: Literal["auto"] | bool = "auto"
     optimizer: Optimizer = Call("AdamW")

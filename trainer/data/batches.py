@@ -2,21 +2,23 @@
 this imports neither TensorFlow nor Keras.
 
 A batch is (images uint8 [N, H, W, C], labels float32 [N, K], weights float32 [N]): weight 0 marks a
-row that counts for nothing. N is the global batch size, always; K classes.
+row that counts for nothing. N is the global batch size, or of several machines the rows that are
+made here; K classes.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from trainer.config.data import Data
 from trainer.data import augment, stream
-from trainer.data.batch import Batch, Fill, Made, Shapes
+from trainer.data.batch import Batch, Fill, Made, Shapes, empty
 from trainer.data.cache import Store
 from trainer.data.decode import decode, load, present
 from trainer.data.examples import Examples
-from trainer.data.mix import mix
+from trainer.data.mix import mix, mixing
+from trainer.data.stream import WHOLE, Shard
 from trainer.errors import UserError, suggestion
 
 TIMED = 8  # every so many pictures: to ask for the time of a thread takes half a microsecond
@@ -24,29 +26,38 @@ TIMED = 8  # every so many pictures: to ask for the time of a thread takes half 
 Make = Callable[["bytes | np.ndarray"], np.ndarray]  # content -> pixels [H, W, C]
 
 
-def shapes(spec: Data, classes: int) -> Shapes:
+def shapes(spec: Data, classes: int, shard: Shard = WHOLE) -> Shapes:
     """Of the arrays of a batch."""
-    return Shapes(spec.batch_size, spec.input_shape, classes)
+    return Shapes(len(shard.rows(spec.batch_size)), spec.input_shape, classes)
 
 
-def training(examples: Examples, spec: Data, seed: int, store: Store | None = None) -> Fill:
+def training(
+    examples: Examples,
+    spec: Data,
+    seed: int,
+    store: Store | None = None,
+    shard: Shard = WHOLE,
+) -> Fill:
     """Batches of the endless stream, with the weights of `class_weights`, mixed by `mix`.
 
     The place of a picture that cannot be decoded is taken by the next one of `examples`.
 
     Args:
         store: keeps decoded pictures, of the shape that `data.decode.load` gives.
+        shard: what is made here; nothing else is read, but for the pictures that others are mixed
+            with.
     """
     order, augmented = sampled(examples, spec, seed), augment.build(spec.augment, seed)
     weights_K = class_weights(examples, spec)
     read = _Reader(examples, lambda content: load(content, spec), store)
 
-    def fill(step: int, batch: Batch) -> Made:
+    def plain(positions: Sequence[int], batch: Batch) -> Made:
+        """The batch of these positions, not mixed."""
         images, labels, weights = batch
         size, shape, known = len(images), images.shape[1:], len(read.unreadable)
         indices = np.empty(size, np.int64)
-        decoding = augmenting = mixing = 0.0
-        for row, position in enumerate(stream.positions(step, size)):
+        decoding = augmenting = 0.0
+        for row, position in enumerate(positions):
             timed = row % TIMED == 0
             begun = time.thread_time() if timed else 0.0
             indices[row], pixels = read.next(order(position))
@@ -57,17 +68,33 @@ def training(examples: Examples, spec: Data, seed: int, store: Store | None = No
                 augmenting += time.thread_time() - decoded
         labels[:] = examples.targets(indices)
         weights[:] = 1 if weights_K is None else weights_K[examples.labels[indices]]
-        if spec.mix:
-            begun = time.thread_time()
-            mix(batch, spec.mix, seed, step)
-            mixing = time.thread_time() - begun
         share = size / -(-size // TIMED)
-        return Made(decoding * share, augmenting * share + mixing, size, read.since(known))
+        return Made(decoding * share, augmenting * share, size, read.since(known))
+
+    def fill(step: int, batch: Batch) -> Made:
+        size = spec.batch_size
+        drawn = mixing(spec.mix, seed, step, size) if spec.mix else None
+        if drawn is None:
+            return plain(stream.positions(step, size, shard), batch)
+        rows, local = drawn.needed(shard.rows(size))
+        more = len(rows) > len(batch[0])  # those that ours are mixed with are another's
+        whole = (
+            empty(Shapes(len(rows), *shapes(spec, len(examples.classes))[1:])) if more else batch
+        )
+        made = plain([step * size + row for row in rows], whole)
+        begun = time.thread_time()
+        mix(whole, local)
+        for ours, found in zip(batch, whole, strict=True):
+            if more:
+                ours[:] = found[: len(ours)]
+        return made._replace(augmenting=made.augmenting + time.thread_time() - begun)
 
     return fill
 
 
-def evaluation(examples: Examples, spec: Data, store: Store | None = None) -> Fill:
+def evaluation(
+    examples: Examples, spec: Data, store: Store | None = None, shard: Shard = WHOLE
+) -> Fill:
     """One pass in order. The last batch is filled with black rows of weight 0, and so is the row of
     a picture that cannot be decoded: every batch feeds every replica."""
     read = _Reader(examples, lambda content: present(decode(content), spec), store)
@@ -76,8 +103,9 @@ def evaluation(examples: Examples, spec: Data, store: Store | None = None) -> Fi
         images, labels, weights = batch
         for array in batch:
             array[:] = 0
-        size, known, start = len(images), len(read.unreadable), time.thread_time()
-        indices = np.arange(step * size, min((step + 1) * size, len(examples)))
+        known, start = len(read.unreadable), time.thread_time()
+        indices = np.array(stream.positions(step, spec.batch_size, shard), np.int64)
+        indices = indices[indices < len(examples)]
         targets = examples.targets(indices)
         for row, index in enumerate(indices):
             pixels = read(int(index))

@@ -19,6 +19,7 @@ from trainer.data.decode import VERSION
 from trainer.data.examples import Examples
 from trainer.data.pipeline import Faults, Make
 from trainer.data.split import Sides
+from trainer.data.stream import WHOLE, Shard
 from trainer.data.workers import choice, pool
 from trainer.files import size
 
@@ -75,31 +76,38 @@ class Feed(NamedTuple):
 
 @contextmanager
 def opened(
-    sides: Sides, spec: Data, seed: int, faults: Faults, folder: Path, start: int = 0
+    sides: Sides,
+    spec: Data,
+    seed: int,
+    faults: Faults,
+    folder: Path,
+    start: int = 0,
+    shard: Shard = WHOLE,
 ) -> Iterator[Feed]:
     """The input path, for as long as the block lasts.
 
     Args:
         folder: for `cache: disk`.
         start: the step to begin with.
+        shard: what is made here of every batch.
 
     Raises: UserError if a cache would not fit.
     """
     counts = (len(sides.train), len(sides.validation))
     with ExitStack() as stack:
         stores = stack.enter_context(stored(spec, counts, folder))
-        maker = stack.enter_context(made_by(sides.train, spec, seed, stores.training, start))
+        maker = stack.enter_context(made_by(sides.train, spec, seed, stores.training, start, shard))
         tally = Tally()
         training = pipeline.dataset(
             maker.make,
-            batches.shapes(spec, len(sides.train.classes)),
+            batches.shapes(spec, len(sides.train.classes), shard),
             pipeline.endless(start),
             faults,
             tally.add,
             # One more than there are processes, so that none waits while its batch is taken away.
             maker.processes + 1 if maker.processes else pipeline.PARALLEL_BATCHES,
         )
-        validation = evaluation(sides.validation, spec, faults, stores.validation)
+        validation = evaluation(sides.validation, spec, faults, stores.validation, shard)
         yield Feed(training, validation, stores, maker, tally, partial(_room, spec, counts, folder))
 
 
@@ -121,11 +129,15 @@ def training(
 
 
 def evaluation(
-    examples: Examples, spec: Data, faults: Faults, store: Store | None = None
+    examples: Examples,
+    spec: Data,
+    faults: Faults,
+    store: Store | None = None,
+    shard: Shard = WHOLE,
 ) -> tf.data.Dataset:
     """One pass in order, the last batch filled with rows of weight 0."""
-    shapes = batches.shapes(spec, len(examples.classes))
-    make = pipeline.in_threads(batches.evaluation(examples, spec, store), shapes)
+    shapes = batches.shapes(spec, len(examples.classes), shard)
+    make = pipeline.in_threads(batches.evaluation(examples, spec, store, shard), shapes)
     return pipeline.dataset(make, shapes, pipeline.once(len(examples), spec.batch_size), faults)
 
 
@@ -190,11 +202,16 @@ def settings(spec: Data) -> list[str]:
 
 @contextmanager
 def made_by(
-    examples: Examples, spec: Data, seed: int, store: Store | None, start: int
+    examples: Examples,
+    spec: Data,
+    seed: int,
+    store: Store | None,
+    start: int,
+    shard: Shard = WHOLE,
 ) -> Iterator[Maker]:
     """Who makes the batches of a training, as `data.workers` says."""
-    shapes = batches.shapes(spec, len(examples.classes))
-    prepare = partial(batches.training, examples, spec, seed, store)
+    shapes = batches.shapes(spec, len(examples.classes), shard)
+    prepare = partial(batches.training, examples, spec, seed, store, shard)
     first: dict[int, tuple[Batch, Made]] = {}
     if spec.workers == "auto":
         fill = prepare()

@@ -4,7 +4,8 @@ What is drawn depends on the seed and the number of the batch alone, so that a t
 resumed mixes as if it had never stopped. N batch, H, W, C picture, K classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,22 +19,48 @@ from trainer.data.batch import Batch
 Way = Callable[[np.ndarray, np.ndarray, float, np.random.Generator], float]
 
 
-def mix(batch: Batch, spec: Mix, seed: int, step: int) -> None:
-    """Mixes each picture of a batch with another one of it, in place, labels and weights included.
+class Mixing(NamedTuple):
+    """What is drawn for a batch."""
 
-    A share λ of its own is drawn from Beta(α, α) for the whole batch. Labels become
-    (λ w_a y_a + (1-λ) w_b y_b) / w and the weight w = λ w_a + (1-λ) w_b; so a loss that is linear
-    in the labels, as crossentropy is, is that of both pictures by their shares, class weights too.
+    way: Way
+    others: np.ndarray  # int64 [N], the row that each is mixed with
+    share: float  # of its own that a picture keeps
+    generator: np.random.Generator  # for what the way draws
+
+    def needed(self, rows: Sequence[int]) -> tuple[list[int], "Mixing"]:
+        """To mix these rows of the batch alone: the rows that it takes, these first, and the mixing
+        of a batch of just those. What stands behind these rows is of no use afterwards."""
+        taken = list(dict.fromkeys([*rows, *self.others[list(rows)].tolist()]))
+        places = {row: place for place, row in enumerate(taken)}
+        others = [places.get(int(self.others[row]), place) for row, place in places.items()]
+        return taken, self._replace(others=np.array(others, np.int64))
+
+
+def mixing(spec: Mix, seed: int, step: int, size: int) -> Mixing | None:
+    """How the batch of a step is mixed, `size` pictures in all; None if it is not.
+
+    A share λ is drawn from Beta(α, α) for the whole batch.
     """
     generator = stream.of_batch(seed, step)
     if generator.random() >= spec.p:
-        return
+        return None
     ways = [(blend, spec.mixup), (paste, spec.cutmix)]
     chosen = [(way, alpha) for way, alpha in ways if alpha is not None]
     way, alpha = chosen[generator.integers(len(chosen))]
+    others = generator.permutation(size)
+    return Mixing(way, others, float(generator.beta(alpha, alpha)), generator)
+
+
+def mix(batch: Batch, drawn: Mixing) -> None:
+    """Mixes each picture of a batch with another one of it, in place, labels and weights included.
+
+    Labels become (λ w_a y_a + (1-λ) w_b y_b) / w and the weight w = λ w_a + (1-λ) w_b; so a loss
+    that is linear in the labels, as crossentropy is, is that of both pictures by their shares,
+    class weights too.
+    """
     images, labels, weights = batch
-    others = generator.permutation(len(images))
-    share = way(images, others, float(generator.beta(alpha, alpha)), generator)
+    others = drawn.others
+    share = drawn.way(images, others, drawn.share, drawn.generator)
     own, other = share * weights.astype(np.float64), (1 - share) * weights[others]
     sums = own + other
     labels[:] = (own[:, None] * labels + other[:, None] * labels[others]) / sums[:, None]

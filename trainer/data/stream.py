@@ -8,6 +8,7 @@ another k, and neither threads, processes nor batches change what is drawn. N ex
 import random
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,10 +18,24 @@ _ORDER, _AUGMENTATION, _BATCH = 0, 1, 2
 Order = Callable[[int], int]  # position -> index of the example there, in constant time
 
 
-def positions(step: int, size: int, worker: int = 0, workers: int = 1) -> range:
-    """Those that make the batch of a step, `size` in all; of several workers, each takes every
-    `workers`-th of them."""
-    return range(step * size + worker, (step + 1) * size, workers)
+class Shard(NamedTuple):
+    """The part of every batch that is made here, where several machines share the work: row
+    `worker`, and every `workers`-th after it."""
+
+    worker: int = 0
+    workers: int = 1
+
+    def rows(self, size: int) -> range:
+        """Its rows of a batch of `size`."""
+        return range(self.worker, size, self.workers)
+
+
+WHOLE = Shard()
+
+
+def positions(step: int, size: int, shard: Shard = WHOLE) -> range:
+    """Those that make the batch of a step, `size` in all, or a part of it."""
+    return range(step * size + shard.worker, (step + 1) * size, shard.workers)
 
 
 def permutation(seed: int, turn: int, count: int, member: int = 0) -> np.ndarray:

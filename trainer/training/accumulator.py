@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from trainer.training.variables import SUM
+
 Gradients = list[tf.Tensor | None]
 
 
@@ -25,7 +27,7 @@ class Accumulator(NamedTuple):
     def of(cls, variables: Sequence[Any], batches: int) -> "Accumulator":
         """Empty sums for these variables. To be called under the strategy's scope."""
         sums = tuple(
-            keras.Variable(tf.zeros(each.shape, each.dtype), trainable=False, name="sum")
+            keras.Variable(tf.zeros(each.shape, each.dtype), trainable=False, name=SUM)
             for each in variables
         )
         weight = keras.Variable(0.0, trainable=False, name="weight")

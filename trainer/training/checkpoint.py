@@ -10,19 +10,21 @@ import math
 import os
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from trainer import files, terminal
 from trainer.config.training import Best, Checkpoint
 from trainer.errors import UserError
 from trainer.training import callback_state
-from trainer.training.variables import assign, parts, values
+from trainer.training.peers import Peers
+from trainer.training.variables import assign, values
 
 MEMBER, ARRAYS = "state.json", "state.npz"  # Keras ignores further members of its archive
 _ARRAY, _TUPLE = "__array__", "__tuple__"  # the number of the one, the items of the other
@@ -48,7 +50,7 @@ class State(NamedTuple):
     best: float | None = None  # the best value of the monitored metric
     history: Sequence[dict[str, float]] = ()  # the logs of each epoch
     timing: Sequence[dict[str, float]] = ()  # of each epoch: no two runs have the same
-    own: Sequence[Any] = ()  # what `.keras` does not keep: see _own
+    own: Mapping[str, Any] = {}  # what `.keras` does not keep: see _own
     variables: Sequence[Any] = ()  # that stand beside the model, as the objective says
     metrics: Sequence[Any] = ()  # running sums of the epoch that is not finished
     callbacks: Sequence[dict[str, Any]] = ()
@@ -73,6 +75,7 @@ class Checkpoints(keras.callbacks.Callback):
         asked: whether to write now; looked at after every batch.
         timing: the names of the logs that no two runs have in common.
         variables: kept besides, as `objective.variables`.
+        peers: the workers of the training; the chief writes what all of them have.
     """
 
     def __init__(
@@ -87,11 +90,13 @@ class Checkpoints(keras.callbacks.Callback):
         asked: Callable[[], bool] = lambda: False,
         timing: Sequence[str] = (),
         variables: Sequence[Any] = (),
+        peers: Peers | None = None,
     ) -> None:
         super().__init__()
+        self.peers = peers or Peers(tf.distribute.get_strategy())
         self.places, self.best, self.spec = places, best, spec
         self.others, self.metrics, self.asked = others, metrics, asked
-        self.state = (state or State())._replace(own=(), variables=())  # load takes them itself
+        self.state = (state or State())._replace(own={}, variables=())  # load takes them itself
         self.origin, self.timing, self.variables = origin, timing, variables
         self.written = self.state
         self._whole = origin is None or origin == places.last  # what `last` is
@@ -106,15 +111,15 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         if self.origin:  # a callback may have changed the learning rate
-            load(self.model, self.origin, self.state.recipe, self.variables)
+            self._load(self.origin)
             callback_state.restore(self.others, self.state.callbacks)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if self.origin and self.state.step and epoch == self.state.epoch:
             # The epoch has begun before: what was to change at its beginning has changed already.
-            load(self.model, self.origin, self.state.recipe, self.variables)
+            self._load(self.origin)
             callback_state.restore(self.others, self.state.callbacks)
-            assign(_running(self.metrics), self.state.metrics)
+            assign(_running(self.metrics), self.state.metrics, self.peers)
             self.model.stop_training = self.state.stopped
         self.origin = None
 
@@ -151,19 +156,22 @@ class Checkpoints(keras.callbacks.Callback):
             self._save(self.places.best)
         self._write()
 
-    def _due(self) -> bool:
+    def late(self) -> bool:
+        """Whether it is time to write, by the clock; workers have to agree on that."""
         minutes = (time.monotonic() - self._looked) / 60
-        return (
-            self.asked()
-            or bool(self.spec.minutes and minutes >= self.spec.minutes)
-            or bool(self.spec.steps and self._steps >= self.spec.steps)
-        )
+        return bool(self.spec.minutes and minutes >= self.spec.minutes)
+
+    def _due(self) -> bool:
+        return self.asked() or bool(self.spec.steps and self._steps >= self.spec.steps)
+
+    def _load(self, path: Path) -> None:
+        load(self.model, path, self.state.recipe, self.variables, self.peers)
 
     def _snap(self, step: int) -> None:
         self.state = self.state._replace(
             step=step,
             stopped=bool(self.model.stop_training),
-            metrics=values(_running(self.metrics)),
+            metrics=values(_running(self.metrics), self.peers),
             callbacks=callback_state.of(self.others),
         )
 
@@ -175,8 +183,11 @@ class Checkpoints(keras.callbacks.Callback):
 
     def _save(self, path: Path, previous: Path | None = None) -> None:
         """Variables as they are now: in validation averages and weights have changed places."""
-        own, variables = values(_own(self.model)), values(self.variables)
-        save(self.model, self.state._replace(own=own, variables=variables), path, previous)
+        own = _own(self.model)
+        own = dict(zip(own, values(own.values(), self.peers), strict=True))
+        variables = values(self.variables, self.peers)
+        if self.peers.chief:
+            save(self.model, self.state._replace(own=own, variables=variables), path, previous)
 
 
 def save(model: keras.Model, state: State, path: Path, previous: Path | None = None) -> None:
@@ -201,20 +212,28 @@ def save(model: keras.Model, state: State, path: Path, previous: Path | None = N
             path.replace(previous)
 
 
-def load(model: keras.Model, path: Path, recipe: str = "", variables: Sequence[Any] = ()) -> State:
+def load(
+    model: keras.Model,
+    path: Path,
+    recipe: str = "",
+    variables: Sequence[Any] = (),
+    peers: Peers | None = None,
+) -> State:
     """Fills the model, its optimizer if it is compiled, and the variables beside it; returns the
-    state.
+    state. It may have been written by more or fewer replicas.
 
     Args:
         recipe: demanded of the checkpoint.
+        peers: the workers that read it.
 
     Raises: UserError for a file that is none, is damaged or does not fit.
     """
     state = read(path, recipe)
     with _explained(path):
         model.load_weights(path)
-        assign(_own(model), state.own)
-        assign(variables, state.variables)
+        own = {name: each for name, each in _own(model).items() if name in state.own}
+        assign(own.values(), [state.own[name] for name in own], peers)
+        assign(variables, state.variables, peers)
     return state
 
 
@@ -292,14 +311,17 @@ def _better(value: float, best: float | None, mode: str) -> bool:
     return best is None or (value < best if mode == "min" else value > best)
 
 
-def _own(model: keras.Model) -> list[Any]:
-    """What Keras does not save: the seeds of Dropout and its like; with several replicas what they
-    do not share, such as the statistics of BatchNormalization, of which it saves the first's."""
-    return [
-        variable
-        for variable in model.non_trainable_variables
-        if variable.name == "seed_generator_state" or len(parts(variable)) > 1
-    ]
+def _own(model: keras.Model) -> dict[str, Any]:
+    """What Keras does not save, by the place in the model: the seeds of Dropout and its like; of
+    several replicas what they do not share, such as the statistics of BatchNormalization, of which
+    it saves the first's."""
+    several = model.distribute_strategy.num_replicas_in_sync > 1
+    alone = {id(each) for each in model.non_trainable_variables}
+    return {
+        str(place): variable
+        for place, variable in enumerate(model.variables)
+        if variable.name == "seed_generator_state" or (several and id(variable) in alone)
+    }
 
 
 def _running(metrics: Iterable[keras.Metric]) -> list[Any]:

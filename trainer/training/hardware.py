@@ -1,18 +1,25 @@
 """Seeds, precision and strategy: the only place that sets them."""
 
 import logging
+import os
 
 import keras
 import tensorflow as tf
 
 from trainer.config.training import Training
 from trainer.errors import UserError
+from trainer.training import cluster as clusters
+from trainer.training.cluster import Cluster
+from trainer.training.peers import Peers
 
 
-def prepare(spec: Training, seed: int) -> tf.distribute.Strategy:
+def prepare(spec: Training, seed: int, cluster: Cluster | None = None) -> tf.distribute.Strategy:
     """Seeds every generator, sets the precision, and gives the strategy to build and train under.
 
-    `auto` mirrors over the GPUs when there are several; otherwise one device works plainly.
+    `auto` mirrors over the workers of the cluster if there is one, else over the GPUs when there
+    are several; otherwise one device works plainly.
+
+    Raises: Missing if workers of the cluster do not appear.
     """
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of what we do on purpose
     for gpu in tf.config.list_physical_devices("GPU"):
@@ -21,10 +28,23 @@ def prepare(spec: Training, seed: int) -> tf.distribute.Strategy:
     keras.utils.clear_session()  # else the second AUC of a process would be called auc_1
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(spec.precision)
+    if cluster:
+        return _multi_worker(cluster, spec.worker_timeout)
     several = len(tf.config.list_logical_devices("GPU")) > 1
     if spec.strategy == "mirrored" or (spec.strategy == "auto" and several):
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()
+
+
+def _multi_worker(cluster: Cluster, seconds: float) -> tf.distribute.Strategy:
+    """All GPUs of all workers, or their CPUs. TensorFlow waits for the workers in silence and for
+    ever, so that they have met before."""
+    clusters.meet(cluster, seconds)
+    os.environ[clusters.CONFIG] = clusters.config(cluster.workers, cluster.worker)
+    ways = tf.distribute.experimental.CommunicationImplementation
+    way = ways.NCCL if tf.config.list_physical_devices("GPU") else ways.RING
+    options = tf.distribute.experimental.CommunicationOptions(implementation=way)
+    return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
 
 
 def compiles(spec: Training, model: keras.Model, strategy: tf.distribute.Strategy) -> bool:
@@ -56,6 +76,9 @@ def described(strategy: tf.distribute.Strategy, spec: Training) -> str:
     device = f"{gpus} GPU{'s' * (gpus != 1)}" if gpus else "CPU"
     replicas = strategy.num_replicas_in_sync
     name = "single" if strategy is tf.distribute.get_strategy() else "mirrored"
+    peers = Peers.of(strategy)
+    if peers.workers > 1:
+        name, device = f"multi_worker, {peers.workers} workers", f"{device} of each"
     return (
         f"{device}, strategy {name} ({replicas} replica{'s' * (replicas != 1)}), {spec.precision}"
     )

@@ -3,11 +3,13 @@
 Python runs a handler wherever the main thread happens to be; what it raises inside a finalizer, of
 which TensorFlow has many, is printed and forgotten. So the first signal is only remembered, and
 raised after the batch. The second Ctrl-C is raised at once.
+
+Several workers stop after the same batch, whoever got the signal: after each they tell each other.
 """
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -15,6 +17,8 @@ from typing import Any
 import keras
 
 from trainer import terminal
+
+Most = Callable[..., tuple[int, ...]]
 
 
 class Stopped(Exception):
@@ -27,13 +31,29 @@ class Stopped(Exception):
 
 class Heed(keras.callbacks.Callback):
     """Raises Stopped after the batch in which a signal came. Stands behind whatever is to be done
-    before the end."""
+    before the end.
 
-    number = 0  # of the signal
+    Args:
+        most: the largest of numbers on all workers.
+    """
+
+    heard = 0  # the number of the signal that came here
+    number = 0  # of one that came to any worker
+    late = False  # whether it is time to write a checkpoint, as any worker's clock says
+
+    def __init__(self, most: Most = lambda *values: values) -> None:
+        super().__init__()
+        self.most = most
+        self.clock: Callable[[], bool] = lambda: False
+
+    def agree(self) -> None:
+        """What any worker has heard is what all have heard."""
+        self.number, late = self.most(self.heard, int(self.clock()))
+        self.late = bool(late)
 
     def asked(self) -> bool:
-        """Whether to stop."""
-        return bool(self.number)
+        """Whether to write a checkpoint now."""
+        return bool(self.number) or self.late
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """After every batch of training."""
@@ -50,22 +70,47 @@ class Heed(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Any = None) -> None:
         """After the last epoch: the evaluation is still to come."""
+        self.agree()
         self.on_train_batch_end(0)
 
 
+class Agreement(keras.callbacks.Callback):
+    """Lets the workers agree after every batch. Stands before whatever asks `heed`."""
+
+    def __init__(self, heed: Heed) -> None:
+        super().__init__()
+        self.heed = heed
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """After every batch of training."""
+        self.heed.agree()
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        """After every batch of validation."""
+        self.heed.agree()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Between the last batch of validation and the next epoch."""
+        self.heed.agree()
+
+
 @contextmanager
-def heeded() -> Iterator[Heed]:
-    """A callback that knows whether SIGINT or SIGTERM came inside the block."""
-    heed = Heed()
+def heeded(most: Most = lambda *values: values) -> Iterator[Heed]:
+    """A callback that knows whether SIGINT or SIGTERM came inside the block.
+
+    Args:
+        most: as `Heed`.
+    """
+    heed = Heed(most)
     if threading.current_thread() is not threading.main_thread():
         yield heed
         return
 
     def remember(number: int, frame: FrameType | None) -> None:
-        if heed.number and number == signal.SIGINT:
+        if heed.heard and number == signal.SIGINT:
             raise KeyboardInterrupt
-        if not heed.number:
-            heed.number = number
+        if not heed.heard:
+            heed.heard = number
             way = "; Ctrl-C once more stops at once" if number == signal.SIGINT else ""
             terminal.say(f"stopping after this step{way}")
 

@@ -1,4 +1,4 @@
-"""The training loop: one path for one device and for MirroredStrategy.
+"""The training loop: one path for one device, for MirroredStrategy, and for several machines.
 
 The loss of a step is the sum over all replicas of loss times weight, divided by the sum over all
 replicas of the weights. So any number of replicas, evenly filled or not, computes the same step,
@@ -9,8 +9,10 @@ looks at the rows of its replica by itself is no part of this: BatchNormalizatio
 N batch of one replica, H, W, C image, K classes.
 """
 
+import functools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import keras
@@ -19,10 +21,12 @@ import tensorflow as tf
 
 from trainer.errors import UserError
 from trainer.training.objective import Objective
+from trainer.training.peers import Peers
 from trainer.training.variables import count_of
 
 Logs = dict[str, Any]
 Step = Callable[[Any], Logs]
+Read = Callable[[], Logs]
 
 # Logs of an epoch that no two runs have in common: pictures per second, the share of the time that
 # was spent waiting for them, and what is left of it per step, in milliseconds.
@@ -42,15 +46,42 @@ class Eyes(NamedTuple):
     # The first batch of an epoch, or of what is left of it: images uint8 [N, H, W, C], labels
     # [N, K] of the first replica.
     began: Callable[[np.ndarray, np.ndarray], None]
-    # Of a whole validation: probabilities float32 [N, K], weights [N]; 0 marks what fills batches
-    # or could not be read. The averaged weights are in place.
+    # Of a whole validation, on all workers: probabilities float32 [N, K], weights [N]; 0 marks what
+    # fills batches or could not be read. The averaged weights are in place.
     validated: Callable[[np.ndarray, np.ndarray], None]
 
 
-def opened(training: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Batches:
-    """The stream of a dataset of global batches."""
-    distributed = strategy.experimental_distribute_dataset(training)
-    return Batches(iter(distributed), training.element_spec[2].shape[0])
+def opened(
+    training: tf.data.Dataset, strategy: tf.distribute.Strategy, size: int | None = None
+) -> Batches:
+    """The stream of a dataset of global batches, or of this worker's rows of them.
+
+    Args:
+        size: of a global batch; nothing: of those of the dataset.
+    """
+    following = iter(_distributed(training, strategy))
+    return Batches(following, size or training.element_spec[2].shape[0])
+
+
+def _distributed(batches: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Any:
+    """Each batch shared out to the replicas of this worker."""
+    peers = Peers.of(strategy)
+    if peers.workers == 1:
+        return strategy.experimental_distribute_dataset(batches)
+
+    rows = batches.element_spec[2].shape[0]
+    ends = [rows * number // peers.replicas for number in range(peers.replicas + 1)]
+
+    def shared(*batch: tf.Tensor) -> tf.data.Dataset:
+        """One element for each replica."""
+        parts = [
+            tf.data.Dataset.from_tensors(tuple(each[start:end] for each in batch))
+            for start, end in pairwise(ends)
+        ]
+        return functools.reduce(tf.data.Dataset.concatenate, parts)
+
+    found = batches if peers.replicas == 1 else batches.flat_map(shared)
+    return strategy.distribute_datasets_from_function(lambda _: found)
 
 
 def train(
@@ -85,7 +116,10 @@ def train(
     step = train_step(model, objective, strategy)
     test = _test_step(model, objective, strategy)
     batches = training if isinstance(training, Batches) else opened(training, strategy)
-    validation = strategy.experimental_distribute_dataset(validation)
+    validation = _distributed(validation, strategy)
+    peers = Peers.of(strategy)
+    read = _reader(objective.metrics, strategy)
+    read_all = _reader(objective.running, strategy)
     model.stop_training = False
     model.train_function = step  # keras.callbacks.TensorBoard draws its graph
     listeners = keras.callbacks.CallbackList(
@@ -97,11 +131,12 @@ def train(
         _reset(objective)
         listeners.on_epoch_begin(epoch)
         _take_out(objective)
-        logs = _epoch(step, batches, range(first_step, steps), objective, listeners, eyes)
+        logs = _epoch(step, batches, range(first_step, steps), read_all, listeners, eyes)
         first_step = 0
         if objective.average:
             objective.average.put_in()
-        validated = _validate(test, validation, objective, listeners, eyes)
+        _reset(objective)
+        validated = _validate(test, validation, read, peers, listeners, eyes)
         logs |= {f"val_{name}": value for name, value in validated.items()}
         rate = keras.ops.convert_to_numpy(objective.optimizer.learning_rate)
         logs["learning_rate"] = float(rate)
@@ -122,7 +157,7 @@ def _epoch(
     step: Step,
     batches: Batches,
     numbers: range,
-    objective: Objective,
+    read: Read,
     listeners: keras.callbacks.CallbackList,
     eyes: Eyes | None,
 ) -> Logs:
@@ -146,8 +181,7 @@ def _epoch(
         else:
             timed += 1
     seconds = time.perf_counter() - start
-    return _results(objective) | {
-        objective.gradient_norm.name: objective.gradient_norm.result(),
+    return read() | {
         "images_per_second": timed * batches.size / seconds,
         "input_wait": waited / seconds,
         "step_ms": 1000 * (seconds - waited) / max(timed, 1),
@@ -157,31 +191,32 @@ def _epoch(
 def _validate(
     test: Callable[[Any], Any],
     batches: Any,
-    objective: Objective,
+    read: Read,
+    peers: Peers,
     listeners: keras.callbacks.CallbackList,
     eyes: Eyes | None,
 ) -> Logs:
-    _reset(objective)
     seen = []
     listeners.on_test_begin()
     for number, batch in enumerate(batches):
         listeners.on_test_batch_begin(number)
         found = test(batch)
-        if eyes:
-            seen.append((_whole(found), _whole(batch[2])))
+        seen.append((_whole(found) if eyes else None, _whole(batch[2])))
         listeners.on_test_batch_end(number)
-    if keras.ops.convert_to_numpy(objective.metrics[0].count) == 0:
+    weights_N = peers.rows(np.concatenate([weights for _, weights in seen]), len(seen))
+    if not weights_N.any():
         raise UserError("data.source", "not one validation picture can be read")
-    results = _results(objective)
+    results = read()
     listeners.on_test_end(results)
     if eyes:
-        eyes.validated(*(np.concatenate(parts) for parts in zip(*seen, strict=True)))
+        here = np.concatenate([scores for scores, _ in seen])
+        eyes.validated(peers.rows(here, len(seen)), weights_N)
     return results
 
 
 def _whole(value: Any, parts: int | None = None) -> np.ndarray:
-    """What the replicas hold, one after the other, as the batch was before they shared it; or what
-    the first of them hold."""
+    """What the replicas of this worker hold, one after the other, as the batch was before they
+    shared it; or what the first of them hold."""
     held = getattr(value, "values", (value,))[:parts]
     return np.concatenate([each.numpy() for each in held])
 
@@ -196,14 +231,14 @@ def train_step(model: keras.Model, objective: Objective, strategy: tf.distribute
     sums = objective.accumulator
     if sums is None:
         return update
-    forward = _forward(model, objective, strategy)
+    forward, read = _forward(model, objective, strategy), _reader(objective.metrics, strategy)
 
     def on_replica(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> None:
         sums.add(*forward(images, labels, weights))
 
     def accumulating(batch: Any) -> Logs:
         strategy.run(on_replica, args=batch)
-        return _results(objective)
+        return read()
 
     accumulate, done = _compiled(accumulating, objective), -1
 
@@ -223,7 +258,7 @@ def _compiled(step: Callable[[Any], Any], objective: Objective) -> Any:
 
 def _updating(model: keras.Model, objective: Objective, strategy: tf.distribute.Strategy) -> Step:
     """The step after which the weights are better."""
-    forward = _forward(model, objective, strategy)
+    forward, read = _forward(model, objective, strategy), _reader(objective.metrics, strategy)
     optimizer, variables = objective.optimizer, model.trainable_variables
 
     def on_replica(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> None:
@@ -239,7 +274,7 @@ def _updating(model: keras.Model, objective: Objective, strategy: tf.distribute.
 
     def step(batch: Any) -> Logs:
         strategy.run(on_replica, args=batch)
-        return _results(objective)
+        return read()
 
     return step
 
@@ -345,8 +380,32 @@ def _update(
         metric.update_state(whole_NK, probabilities_NK, sample_weight=counted_N)
 
 
-def _results(objective: Objective) -> Logs:
-    return {metric.name: metric.result() for metric in objective.metrics}
+def _reader(metrics: Sequence[keras.Metric], strategy: tf.distribute.Strategy) -> Read:
+    """What metrics have found so far, on all replicas.
+
+    With several workers reading a variable is a collective: all are read in one.
+    """
+    if Peers.of(strategy).workers == 1:
+        return lambda: {metric.name: metric.result() for metric in metrics}
+    variables = [[each.value for each in metric.variables] for metric in metrics]
+
+    def on_replica() -> tf.Tensor:
+        held = [tf.convert_to_tensor(each) for own in variables for each in own]
+        return tf.concat([tf.reshape(tf.cast(each, tf.float64), [-1]) for each in held], 0)
+
+    @tf.function
+    def read() -> Logs:
+        sums = strategy.reduce("SUM", strategy.run(on_replica), axis=None)
+        parts = iter(
+            tf.split(sums, [each.shape.num_elements() for own in variables for each in own])
+        )
+        found = {}
+        for metric, own in zip(metrics, variables, strict=True):
+            whole = [tf.cast(tf.reshape(next(parts), each.shape), each.dtype) for each in own]
+            found[metric.name] = metric.stateless_result(whole)
+        return found
+
+    return read
 
 
 def _reset(objective: Objective) -> None:

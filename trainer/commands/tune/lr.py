@@ -63,9 +63,9 @@ def _measured(config: Config, job: Job, steps: int) -> tuple[list[tuple[float, f
         for point in finder.measure(step, batches, job.objective, steps):
             points.append(point)
             tick(len(points), f"learning rate {point[0]:.2g}  loss {point[1]:.4g}")
-            if heed.asked():
+            if heed.heard:
                 break
-    return points, heed.number
+    return points, heed.heard
 
 
 def _write(config: Config, curve: finder.Curve, advice: finder.Advice | None) -> None:

@@ -1,0 +1,187 @@
+"""`trainer fit --workers N`: so many workers on this machine, to try what several machines do.
+
+Each is a process of its own that runs the same command, told of the others by TF_CONFIG as on a
+cluster. What the first one says is shown; the others write to files of the run.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+from trainer import terminal
+from trainer.config import Config
+from trainer.config.load import load, located
+from trainer.errors import UserError
+from trainer.training import cluster
+
+PAUSE = 0.1  # seconds between two looks at the workers
+GRACE = 30.0  # seconds that a worker has to end by itself before it is killed
+TAIL = 20  # lines of a worker that failed
+
+# The parent's own path, as for the workers of data: the user's modules are found.
+COMMAND = "import sys; sys.path[:] = {path}; from trainer.commands._local import main; main()"
+
+
+class Worker(NamedTuple):
+    """A process, and the file with what it writes before the run has a place for that."""
+
+    process: subprocess.Popen
+    said: Path | None  # nothing: it is shown
+
+
+def run(config: Path, overrides: Sequence[str], resume: bool, count: int) -> int:
+    """Runs `trainer fit` in so many processes; returns the exit code.
+
+    When one fails the others are told to stop, and killed if they do not.
+
+    Raises: UserErrors for what the config says without TensorFlow's knowledge.
+    """
+    settings = load(config, overrides)
+    with located(settings):
+        _demand(settings, count)
+    sets = [part for each in overrides for part in ("--set", each)]
+    arguments = ["fit", str(config), *sets, *["--resume"] * resume]
+    ports = cluster.free_ports(count)
+    addresses = [f"localhost:{port}" for port in ports]
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        workers = [
+            stack.enter_context(_started(arguments, addresses, index, folder))
+            for index in range(count)
+        ]
+        stack.enter_context(_handed_on(workers))
+        first = _waited(workers)
+        if first is not None:
+            _stop(workers)
+            _say_why(workers, first)
+        codes = [worker.process.wait() for worker in workers]
+    wrong = [code for code in codes if code]
+    if not wrong:
+        return 0
+    code = codes[0] or wrong[0]
+    return code if code > 0 else 128 - code
+
+
+def _demand(settings: Config, count: int) -> None:
+    """Raises UserError for what so many workers cannot do."""
+    strategy, batch = settings.training.strategy, settings.data.batch_size
+    if strategy not in ("auto", "multi_worker"):
+        hint = "write auto or multi_worker, or leave --workers out"
+        problem = f"{strategy} is for one worker, but --workers says {count}"
+        raise UserError("training.strategy", problem, hint)
+    if batch < count:
+        hint = f"write at least {count}, or fewer --workers"
+        raise UserError("data.batch_size", f"{batch} pictures cannot feed {count} workers", hint)
+
+
+def main() -> None:
+    """The worker's side."""
+    from trainer import cli
+
+    threading.Thread(target=_follow, daemon=True).start()
+    cli.main()
+
+
+def _follow() -> None:
+    """Ends this process when the parent's end of the pipe is closed, in whatever way it ended."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def _started(
+    arguments: Sequence[str], addresses: Sequence[str], index: int, folder: Path
+) -> Iterator[Worker]:
+    """One of the workers; it does not outlive the block."""
+    path = [os.path.abspath(each) for each in sys.path]  # noqa: PTH100 ('' is where we are)
+    said = folder / str(index) if index else None
+    told = {cluster.CONFIG: cluster.config(addresses, index), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    with ExitStack() as stack:
+        sink = stack.enter_context(said.open("wb")) if said else None
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", COMMAND.format(path=path), *arguments],
+            env={**os.environ, **told},
+            stdin=subprocess.PIPE,
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,  # Ctrl-C comes from us alone, once
+        )
+    try:
+        yield Worker(process, said)
+    finally:
+        if process.poll() is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if process.stdin:
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+
+
+def _waited(workers: Sequence[Worker]) -> int | None:
+    """Until all have ended well; or the number of the first that has not, while others go on."""
+    while True:
+        codes = [worker.process.poll() for worker in workers]
+        if all(code is not None for code in codes):
+            return None
+        for index, code in enumerate(codes):
+            if code:
+                return index
+        time.sleep(PAUSE)
+
+
+def _stop(workers: Sequence[Worker]) -> None:
+    """TERM, and KILL for whoever has not ended by then."""
+    for worker in workers:
+        if worker.process.poll() is None:
+            worker.process.send_signal(signal.SIGTERM)
+    until = time.monotonic() + GRACE
+    for worker in workers:
+        with suppress(subprocess.TimeoutExpired):
+            worker.process.wait(max(0.0, until - time.monotonic()))
+            continue
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(worker.process.pid, signal.SIGKILL)
+
+
+def _say_why(workers: Sequence[Worker], first: int) -> None:
+    """What a worker said that is not shown, if it was the first to fail."""
+    code, said = workers[first].process.wait(), workers[first].said
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+    terminal.fail(f"worker {first} {how}")
+    lines = said.read_text(errors="replace").strip().splitlines() if said else []
+    for line in lines[-TAIL:]:
+        terminal.say(f"  {line}")
+
+
+@contextmanager
+def _handed_on(workers: Sequence[Worker]) -> Iterator[None]:
+    """SIGINT and SIGTERM go to all workers inside the block."""
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        for worker in workers:
+            if worker.process.poll() is None:
+                worker.process.send_signal(number)
+
+    before: dict[int, Callable | int | None] = {
+        number: signal.signal(number, hand_on)
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)

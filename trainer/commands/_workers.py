@@ -1,0 +1,100 @@
+"""Several workers of one training: what each of them does, and what becomes of them if one ends."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from trainer import files
+from trainer import run as runs
+from trainer.config import Config
+from trainer.errors import Failed, Lost, UserError
+from trainer.training import cluster as clusters
+from trainer.training.cluster import Cluster
+from trainer.training.peers import Peers
+
+# They only write: the first worker is enough, and several would write into the same file.
+WRITERS = (
+    keras.callbacks.CSVLogger,
+    keras.callbacks.ModelCheckpoint,
+    keras.callbacks.RemoteMonitor,
+    keras.callbacks.TensorBoard,
+)
+
+# What collectives raise once a worker is gone.
+GONE = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.InternalError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.FailedPreconditionError,
+)
+
+
+def cluster(config: Config) -> Cluster | None:
+    """The workers that the environment tells of, if the config wants them.
+
+    Raises: UserError if it does and there are none.
+    """
+    strategy = config.training.strategy
+    found = clusters.found(os.environ) if strategy in ("auto", "multi_worker") else None
+    if strategy == "multi_worker" and not found:
+        problem = "multi_worker, but nothing tells of other workers"
+        hint = (
+            "on this machine: trainer fit CONFIG --workers 2; on several: TF_CONFIG, srun or "
+            "Kubernetes, as docs/cluster.md shows"
+        )
+        raise UserError("training.strategy", problem, hint)
+    return found
+
+
+def own(
+    callbacks: Sequence[keras.callbacks.Callback], peers: Peers
+) -> list[keras.callbacks.Callback]:
+    """The callbacks of this worker."""
+    return [each for each in callbacks if peers.chief or not isinstance(each, WRITERS)]
+
+
+def log(this: runs.Run, peers: Peers) -> Path:
+    """Where a worker that is not the first says what it has to say."""
+    path = this.log(peers.worker)
+    files.demand_writable(path, "runs")
+    return path
+
+
+@contextmanager
+def together(peers: Peers, cluster: Cluster | None) -> Iterator[None]:
+    """All workers leave the block together.
+
+    Raises: Lost if one of them is gone before.
+    """
+    if not cluster:
+        yield
+        return
+    try:
+        try:
+            yield
+        except Failed:  # the work is done
+            peers.most(0)
+            raise
+        peers.most(0)
+    except GONE as error:
+        raise Lost(_lost(error, cluster)) from None
+
+
+def _lost(error: tf.errors.OpError, cluster: Cluster) -> str:
+    gone = [
+        f"worker {index} ({address})"
+        for index, address in enumerate(cluster.workers)
+        if f"task:{index}" in str(error) and index != cluster.worker
+    ]
+    who = " and ".join(gone) or "another worker"
+    return (
+        f"{who} has ended or cannot be reached, so worker {cluster.worker} ends too\n"
+        "  its own messages say why. Start all of them again with --resume: the run goes on from "
+        "its last checkpoint"
+    )

@@ -47,7 +47,10 @@ class Missed(Failed):
 
 
 class Lost(Failed):
-    """A worker is gone whom the others need; nothing can be done with them any more."""
+    """A worker is gone whom the others need: all have to be started again. The code is EX_TEMPFAIL
+    of sysexits.h, so that a scheduler can tell it from what another try would not mend."""
+
+    code = 75
 
 
 class Interrupted(Exception):

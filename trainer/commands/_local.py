@@ -20,11 +20,13 @@ from typing import NamedTuple
 from trainer import terminal
 from trainer.config import Config
 from trainer.config.load import load, located
-from trainer.errors import UserError
+from trainer.errors import Lost, UserError
 from trainer.training import cluster
 
 PAUSE = 0.1  # seconds between two looks at the workers
-GRACE = 30.0  # seconds that a worker has to end by itself before it is killed
+# Seconds: once one has failed the others notice by themselves, in 10 at most; then they are told to,
+# and then they are killed.
+NOTICE, GRACE = 14.0, 14.0
 TAIL = 20  # lines of a worker that failed
 
 # The parent's own path, as for the workers of data: the user's modules are found.
@@ -59,16 +61,13 @@ def run(config: Path, overrides: Sequence[str], resume: bool, count: int) -> int
             for index in range(count)
         ]
         stack.enter_context(_handed_on(workers))
-        first = _waited(workers)
-        if first is not None:
+        if not _ended_well(workers):
             _stop(workers)
-            _say_why(workers, first)
         codes = [worker.process.wait() for worker in workers]
-    wrong = [code for code in codes if code]
-    if not wrong:
-        return 0
-    code = codes[0] or wrong[0]
-    return code if code > 0 else 128 - code
+        cause = _cause(codes)
+        if codes[cause] != codes[0] or codes[0] < 0:
+            _say_why(workers[cause], cause)
+    return codes[cause] if codes[cause] >= 0 else 128 - codes[cause]
 
 
 def _demand(settings: Config, count: int) -> None:
@@ -130,39 +129,46 @@ def _started(
                 process.stdin.close()
 
 
-def _waited(workers: Sequence[Worker]) -> int | None:
-    """Until all have ended well; or the number of the first that has not, while others go on."""
+def _ended_well(workers: Sequence[Worker]) -> bool:
+    """Waits until all have, or one has not."""
     while True:
         codes = [worker.process.poll() for worker in workers]
-        if all(code is not None for code in codes):
-            return None
-        for index, code in enumerate(codes):
-            if code:
-                return index
+        if any(codes):
+            return False
+        if all(code == 0 for code in codes):
+            return True
         time.sleep(PAUSE)
 
 
+def _cause(codes: Sequence[int]) -> int:
+    """Whose end made the others end: one that was killed, else one that lost nobody else."""
+
+    def rank(index: int) -> int:
+        code = codes[index]
+        return 0 if code < 0 else {Lost.code: 2, 0: 3}.get(code, 1)
+
+    return min(range(len(codes)), key=rank)
+
+
 def _stop(workers: Sequence[Worker]) -> None:
-    """TERM, and KILL for whoever has not ended by then."""
-    for worker in workers:
-        if worker.process.poll() is None:
-            worker.process.send_signal(signal.SIGTERM)
-    until = time.monotonic() + GRACE
-    for worker in workers:
-        with suppress(subprocess.TimeoutExpired):
-            worker.process.wait(max(0.0, until - time.monotonic()))
-            continue
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(worker.process.pid, signal.SIGKILL)
+    """Waits for the others, then TERM, then KILL."""
+    for number, seconds in ((signal.SIGTERM, NOTICE), (signal.SIGKILL, GRACE)):
+        until = time.monotonic() + seconds
+        for worker in workers:
+            with suppress(subprocess.TimeoutExpired):
+                worker.process.wait(max(0.0, until - time.monotonic()))
+        for worker in workers:
+            if worker.process.poll() is None:
+                worker.process.send_signal(number)
 
 
-def _say_why(workers: Sequence[Worker], first: int) -> None:
-    """What a worker said that is not shown, if it was the first to fail."""
-    code, said = workers[first].process.wait(), workers[first].said
+def _say_why(worker: Worker, index: int) -> None:
+    """How a worker ended, and what it said that is not shown."""
+    code = worker.process.wait()
     how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-    terminal.fail(f"worker {first} {how}")
-    lines = said.read_text(errors="replace").strip().splitlines() if said else []
-    for line in lines[-TAIL:]:
+    terminal.fail(f"worker {index} {how}")
+    lines = worker.said.read_text(errors="replace").strip().splitlines() if worker.said else []
+    for line in lines[-TAIL:] if code > 0 else []:
         terminal.say(f"  {line}")
 
 

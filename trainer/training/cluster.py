@@ -13,7 +13,7 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 from trainer import terminal
-from trainer.errors import Failed, UserError
+from trainer.errors import Lost, UserError
 
 CONFIG = "TF_CONFIG"  # as TensorFlow documents it: {"cluster": {"worker": [...]}, "task": {...}}
 HOSTS, INDEX = "TRAINER_HOSTS", "JOB_COMPLETION_INDEX"  # Kubernetes gives the second by itself
@@ -28,10 +28,6 @@ class Cluster(NamedTuple):
     workers: tuple[str, ...]
     worker: int
     by: str
-
-
-class Missing(Failed):
-    """Workers have not come, or have gone."""
 
 
 def found(environment: Mapping[str, str]) -> Cluster | None:
@@ -124,7 +120,7 @@ def _checked(workers: Sequence[str], index: int, by: str, hint: str) -> Cluster:
 def meet(cluster: Cluster, seconds: float) -> None:
     """Waits until every worker listens at its address.
 
-    Says after ten seconds who is missing. Raises: Missing after `seconds`.
+    Says after ten seconds who is missing. Raises: Lost after `seconds`.
     """
     with _listening(int(cluster.workers[cluster.worker].rpartition(":")[2])):
         begun, said = time.monotonic(), False
@@ -140,7 +136,7 @@ def meet(cluster: Cluster, seconds: float) -> None:
             if missing:
                 time.sleep(PAUSE)
     if missing:
-        raise Missing(
+        raise Lost(
             f"{_numbered(cluster, missing)} did not appear within {seconds:g} s\n"
             "  are they started, and can this machine reach them? training.worker_timeout is how "
             "long to wait"

@@ -19,7 +19,7 @@ def prepare(spec: Training, seed: int, cluster: Cluster | None = None) -> tf.dis
     `auto` mirrors over the workers of the cluster if there is one, else over the GPUs when there
     are several; otherwise one device works plainly.
 
-    Raises: Missing if workers of the cluster do not appear.
+    Raises: Lost if workers of the cluster do not appear.
     """
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of what we do on purpose
     for gpu in tf.config.list_physical_devices("GPU"):

@@ -1,6 +1,7 @@
 """`trainer fit`, killed at random moments and resumed each time, against one that nobody disturbed.
 
-    python benchmarks/kills.py [--kills 20] [--signal KILL|TERM|INT|mixed] [--seed 1] [--set …]
+    python benchmarks/kills.py [--kills 20] [--signal KILL|TERM|INT|mixed] [--seed 1]
+                               [--workers 2] [--set …]
 
 Two small trainings with Dropout, BatchNormalization, AdamW, augmentation and callbacks that know
 something, a checkpoint every three steps. Each runs once undisturbed, then in folders of its own,
@@ -10,6 +11,7 @@ comes soon after the training has begun or gone on, and a third as soon as a fil
 
 Of SIGTERM and SIGINT the exit code counts too, of all that no process and no file stays behind.
 Exits with 1 if anything is not as it should be. A kill takes about 10 s: TensorFlow starts anew.
+With --workers the signal goes to any one of them, not to the launcher.
 """
 
 import argparse
@@ -111,6 +113,7 @@ class Phases(keras.callbacks.Callback):
 # and after it.
 PLAIN = {signal.SIGTERM: -signal.SIGTERM, signal.SIGINT: -signal.SIGINT}
 TIMEOUT = 600.0  # seconds for one life
+NOTICE = 30.0  # seconds in which workers end that have lost one
 
 
 class Kill(NamedTuple):
@@ -130,11 +133,13 @@ class Place(NamedTuple):
     """A folder in which a training runs, undisturbed or not."""
 
     folder: Path
+    workers: int
 
     def start(self, *options: str) -> subprocess.Popen:
         """`trainer fit` there; what it says goes to out.txt and err.txt."""
         (self.folder / "phase").write_text("start-up")
         command = [sys.executable, "-m", "trainer", "fit", "config.yaml", *options]
+        command += ["--workers", str(self.workers)]
         home = {"XDG_CACHE_HOME": str(self.folder / ".cache")}
         with (self.folder / "out.txt").open("w") as out, (self.folder / "err.txt").open("w") as err:
             return subprocess.Popen(
@@ -195,14 +200,14 @@ def draw(root: Path) -> None:
             cv2.imwrite(str(root / name / f"{number:03d}.png"), pixels.astype(np.uint8))
 
 
-def place(root: Path, kind: str, name: str) -> Place:
+def place(root: Path, kind: str, name: str, workers: int) -> Place:
     """A new folder with the config; the same text everywhere."""
     folder = root / f"{kind}_{name}"
     folder.mkdir()
     config = CONFIG.format(pictures=root / "pictures", **KINDS[kind])
     (folder / "config.yaml").write_text(config)
     (folder / "phases.py").write_text(PHASES)
-    return Place(folder)
+    return Place(folder, workers)
 
 
 def begin(where: Place, *options: str) -> Life:
@@ -227,21 +232,31 @@ def wait(life: Life, seconds: float, drawn: random.Random) -> str:
     return kind
 
 
-def kill(life: Life, number: signal.Signals, moment: str) -> Kill:
-    """Sends the signal, and waits for the end."""
+def kill(life: Life, number: signal.Signals, moment: str, drawn: random.Random) -> Kill:
+    """Sends the signal, to any of several workers, and waits for the end."""
     phase, sent = life.where.text("phase"), time.monotonic()
     phase = "writing" if life.writing() else phase
-    life.process.send_signal(number)
+    os.kill(drawn.choice(children(life)), number)
     code = life.process.wait(TIMEOUT)
     ended = time.monotonic()
     name = number.name.removeprefix("SIG")
-    faults = tuple(wrong(life, number, phase, code))
-    return Kill(name, moment, phase, sent - life.begun, ended - sent, code, "", faults)
+    faults = list(wrong(life, number, phase, code))
+    if ended - sent > NOTICE:
+        faults.append("too late")
+    return Kill(name, moment, phase, sent - life.begun, ended - sent, code, "", tuple(faults))
+
+
+def children(life: Life) -> list[int]:
+    """The workers that run, or the process itself if it is alone or none has begun."""
+    listed = Path(f"/proc/{life.process.pid}/task/{life.process.pid}/children")
+    found = listed.read_text().split() if life.where.workers > 1 and listed.exists() else []
+    return [int(each) for each in found] or [life.process.pid]
 
 
 def wrong(life: Life, number: signal.Signals, phase: str, code: int) -> Iterator[str]:
     """What should be otherwise after a kill."""
-    expected = {-number} if number == signal.SIGKILL else {128 + number}
+    several = life.where.workers > 1  # then the launcher says how
+    expected = {-number} if number == signal.SIGKILL and not several else {128 + number}
     if phase in ("start-up", "evaluation"):
         expected |= {PLAIN.get(number, -number)}
     if code not in expected:
@@ -266,7 +281,7 @@ def disturbed(
     while True:
         life = begin(where, *more, *["--resume"] * bool(kills))
         moment = wait(life, seconds, drawn) if signals else ""
-        end = kill(life, signals.pop(), moment) if moment and life.lasts() else None
+        end = kill(life, signals.pop(), moment, drawn) if moment and life.lasts() else None
         code, out, err = life.process.wait(TIMEOUT), where.text("out.txt"), where.text("err.txt")
         if kills:
             lines = [line for line in out.splitlines() if line[:9] in ("resumed  ", "finished ")]
@@ -339,9 +354,9 @@ def shown(number: int, kind: str, one: Kill) -> str:
     ).rstrip()
 
 
-def undisturbed(root: Path, kind: str, *more: str) -> tuple[dict[str, Any], float]:
+def undisturbed(root: Path, kind: str, workers: int, *more: str) -> tuple[dict[str, Any], float]:
     """What a run holds that nobody kills, and how many seconds it takes."""
-    where, begun = place(root, kind, "undisturbed"), time.monotonic()
+    where, begun = place(root, kind, "undisturbed", workers), time.monotonic()
     process = where.start(*more)
     if process.wait(TIMEOUT):
         raise SystemExit(f"trainer fit failed:\n{where.text('err.txt')}")
@@ -350,9 +365,9 @@ def undisturbed(root: Path, kind: str, *more: str) -> tuple[dict[str, Any], floa
     return contents(where), seconds
 
 
-def contest(root: Path, signals: list[signal.Signals], seed: int, *more: str) -> bool:
+def contest(root: Path, signals: list[signal.Signals], seed: int, workers: int, *more: str) -> bool:
     """Prints a line per kill and one per run that was ended; whether all was as it should be."""
-    expected = {kind: undisturbed(root, kind, *more) for kind in KINDS}
+    expected = {kind: undisturbed(root, kind, workers, *more) for kind in KINDS}
     heads = f"{'':3} {'training':9} {'sent':5} {'moment':8} {'hit':12} {'at, s':>6} {'end, s':>6}"
     print(f"{heads} {'exit':>5} {'then resumed':31} wrong")
     well, hits, runs = True, Counter[str](), 0
@@ -360,7 +375,7 @@ def contest(root: Path, signals: list[signal.Signals], seed: int, *more: str) ->
     while signals:
         kind = list(KINDS)[runs % len(KINDS)]
         values, seconds = expected[kind]
-        where, runs = place(root, kind, str(runs)), runs + 1
+        where, runs = place(root, kind, str(runs), workers), runs + 1
         for one in disturbed(where, signals, seconds, drawn, *more):
             print(shown(hits.total() + 1, kind, one), flush=True)
             hits[one.phase] += 1
@@ -379,6 +394,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--signal", choices=("KILL", "TERM", "INT", "mixed"), default="KILL")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a script ignores it in background
@@ -389,7 +405,7 @@ def main() -> None:
         root = Path(made).resolve()
         draw(root / "pictures")
         more = [part for text in options.set for part in ("--set", text)]
-        well = contest(root, signals, options.seed, *more)
+        well = contest(root, signals, options.seed, options.workers, *more)
     if shared and (left := set(Path("/dev/shm").iterdir()) - shared):
         print(f"new in /dev/shm, ours or another's: {', '.join(path.name for path in left)}")
     print("all is equal and nothing is left behind" if well else "NOT AS IT SHOULD BE")

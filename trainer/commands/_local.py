@@ -24,8 +24,8 @@ from trainer.errors import Lost, UserError
 from trainer.training import cluster
 
 PAUSE = 0.1  # seconds between two looks at the workers
-# Seconds: once one has failed the others notice by themselves, in 10 at most; then they are told to,
-# and then they are killed.
+# Seconds: once one has failed the others notice by themselves, in 10 at most; then they are told to
+# end, and then they are killed.
 NOTICE, GRACE = 14.0, 14.0
 TAIL = 20  # lines of a worker that failed
 

@@ -5,6 +5,7 @@ and without an end, so they look for each other before it starts.
 """
 
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -165,7 +166,7 @@ def _listening(port: int) -> Iterator[None]:
     try:
         server = socket.create_server(("", port), reuse_port=False)
     except OSError as error:
-        problem = f"port {port} of this worker cannot be opened: {error.strerror}"
+        problem = f"port {port} of this worker cannot be opened: {os.strerror(error.errno or 0)}"
         raise UserError("", problem, "does another training run here?") from None
 
     def answer() -> None:

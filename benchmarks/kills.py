@@ -261,7 +261,7 @@ def wrong(life: Life, number: signal.Signals, phase: str, code: int) -> Iterator
         expected |= {PLAIN.get(number, -number)}
     if code not in expected:
         yield f"exit code {code}"
-    if code > 0 and life.writing():
+    if number != signal.SIGKILL and life.writing():
         yield "a half-written file"
     errors = life.where.text("err.txt")
     if "Traceback" in errors and phase != "start-up":

@@ -101,7 +101,14 @@ def test_imports_run_downward_only(path: Path) -> None:
         ("rich", {"trainer/terminal.py"}),
         ("urllib", {"trainer/data/fetch/download.py"}),
         ("http", {"trainer/data/fetch/download.py"}),
-        ("socket", {"trainer/data/fetch/download.py", "trainer/serving/server.py"}),
+        (
+            "socket",
+            {
+                "trainer/data/fetch/download.py",
+                "trainer/serving/server.py",
+                "trainer/training/cluster.py",
+            },
+        ),
         ("albumentations", {"trainer/data/augment.py", "trainer/transforms.py"}),
         ("typer", {"trainer/cli.py"}),
         ("matplotlib", {f"trainer/plots/{path.name}" for path in PLOTS}),
@@ -236,7 +243,7 @@ def test_options_live_in_the_config_not_on_the_command_line() -> None:
     }
     assert options == {
         "init": ["--out"],
-        "fit": ["--resume", "--set"],
+        "fit": ["--resume", "--set", "--workers"],
         "crossval": ["--ensemble", "--folds", "--resume", "--set"],
         "compare": ["--json", "--out"],
         "check": ["--set"],

@@ -46,6 +46,18 @@ class Missed(Failed):
     code = 3
 
 
+class WorkerEnded(Failed):
+    """A worker on this machine has ended otherwise than well.
+
+    Args:
+        code: the command exits with it.
+    """
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
 class Lost(Failed):
     """A worker is gone whom the others need: all have to be started again. The code is EX_TEMPFAIL
     of sysexits.h, so that a scheduler can tell it from what another try would not mend."""

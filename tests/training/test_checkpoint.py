@@ -63,7 +63,8 @@ def train(
     leaving = LeaveAt(leave)
     keeper = Checkpoints(
         places(folder), best or Best(), spec or Checkpoint(), others, aims.running,
-        state._replace(recipe="recipe"), origin, leaving.asked, loop.TIMING,
+        state._replace(recipe="recipe"), origin, lambda: leaving.asked() or keeper.late(),
+        loop.TIMING,
     )  # fmt: skip
     batches = runs.stream(*runs.arrays(30), 10).skip(state.epoch * STEPS + state.step)
     try:

@@ -17,10 +17,9 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from trainer import terminal
 from trainer.config import Config
 from trainer.config.load import load, located
-from trainer.errors import Lost, UserError
+from trainer.errors import Lost, UserError, WorkerEnded
 from trainer.training import cluster
 
 PAUSE = 0.1  # seconds between two looks at the workers
@@ -30,7 +29,10 @@ NOTICE, GRACE = 14.0, 14.0
 TAIL = 20  # lines of a worker that failed
 
 # The parent's own path, as for the workers of data: the user's modules are found.
-COMMAND = "import sys; sys.path[:] = {path}; from trainer.commands._local import main; main()"
+COMMAND = (
+    "import sys; sys.path[:] = {path}; from trainer.commands._local import follow; follow(); "
+    "from trainer.cli import main; main()"
+)
 
 
 class Worker(NamedTuple):
@@ -45,7 +47,8 @@ def run(config: Path, overrides: Sequence[str], resume: bool, count: int) -> int
 
     When one fails the others are told to stop, and killed if they do not.
 
-    Raises: UserErrors for what the config says without TensorFlow's knowledge.
+    Raises: UserErrors for what the config says without TensorFlow's knowledge; WorkerEnded if one
+        ends otherwise than the first has said.
     """
     settings = load(config, overrides)
     with located(settings):
@@ -65,9 +68,10 @@ def run(config: Path, overrides: Sequence[str], resume: bool, count: int) -> int
             _stop(workers)
         codes = [worker.process.wait() for worker in workers]
         cause = _cause(codes)
-        if codes[cause] != codes[0] or codes[0] < 0:
-            _say_why(workers[cause], cause)
-    return codes[cause] if codes[cause] >= 0 else 128 - codes[cause]
+        code = codes[cause] if codes[cause] >= 0 else 128 - codes[cause]
+        if codes[cause] != codes[0] or codes[0] < 0:  # else the first has said it
+            raise WorkerEnded(_why(workers[cause], cause), code)
+    return code
 
 
 def _demand(settings: Config, count: int) -> None:
@@ -82,21 +86,17 @@ def _demand(settings: Config, count: int) -> None:
         raise UserError("data.batch_size", f"{batch} pictures cannot feed {count} workers", hint)
 
 
-def main() -> None:
-    """The worker's side."""
-    from trainer import cli
+def follow() -> None:
+    """In a worker: ends this process once the launcher has ended, in whatever way."""
 
-    threading.Thread(target=_follow, daemon=True).start()
-    cli.main()
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 1):  # until the launcher's end of the pipe is closed
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE)
+        os.kill(os.getpid(), signal.SIGKILL)
 
-
-def _follow() -> None:
-    """Ends this process when the parent's end of the pipe is closed, in whatever way it ended."""
-    while os.read(sys.stdin.fileno(), 1):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE)
-    os.kill(os.getpid(), signal.SIGKILL)
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextmanager
@@ -162,14 +162,14 @@ def _stop(workers: Sequence[Worker]) -> None:
                 worker.process.send_signal(number)
 
 
-def _say_why(worker: Worker, index: int) -> None:
+def _why(worker: Worker, index: int) -> str:
     """How a worker ended, and what it said that is not shown."""
     code = worker.process.wait()
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-    terminal.fail(f"worker {index} {how}")
+    if code < 0:
+        return f"worker {index} was killed by signal {-code}"
     lines = worker.said.read_text(errors="replace").strip().splitlines() if worker.said else []
-    for line in lines[-TAIL:] if code > 0 else []:
-        terminal.say(f"  {line}")
+    said = "".join(f"\n  {line}" for line in lines[-TAIL:])
+    return f"worker {index} ended with code {code}{said}"
 
 
 @contextmanager

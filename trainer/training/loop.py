@@ -114,12 +114,9 @@ def train(
             the sums of the steps before once `on_epoch_begin` has been called.
     """
     step = train_step(model, objective, strategy)
-    test = _test_step(model, objective, strategy)
     batches = training if isinstance(training, Batches) else opened(training, strategy)
-    validation = _distributed(validation, strategy)
-    peers = Peers.of(strategy)
-    read = _reader(objective.metrics, strategy)
-    read_all = _reader(objective.running, strategy)
+    read = _reader(objective.running, strategy)
+    validate = _validation(model, objective, strategy, validation, eyes)
     model.stop_training = False
     model.train_function = step  # keras.callbacks.TensorBoard draws its graph
     listeners = keras.callbacks.CallbackList(
@@ -131,13 +128,11 @@ def train(
         _reset(objective)
         listeners.on_epoch_begin(epoch)
         _take_out(objective)
-        logs = _epoch(step, batches, range(first_step, steps), read_all, listeners, eyes)
+        logs = _epoch(step, batches, range(first_step, steps), read, listeners, eyes)
         first_step = 0
         if objective.average:
             objective.average.put_in()
-        _reset(objective)
-        validated = _validate(test, validation, read, peers, listeners, eyes)
-        logs |= {f"val_{name}": value for name, value in validated.items()}
+        logs |= {f"val_{name}": value for name, value in validate(listeners).items()}
         rate = keras.ops.convert_to_numpy(objective.optimizer.learning_rate)
         logs["learning_rate"] = float(rate)
         listeners.on_epoch_end(epoch, logs)
@@ -188,30 +183,37 @@ def _epoch(
     }
 
 
-def _validate(
-    test: Callable[[Any], Any],
-    batches: Any,
-    read: Read,
-    peers: Peers,
-    listeners: keras.callbacks.CallbackList,
+def _validation(
+    model: keras.Model,
+    objective: Objective,
+    strategy: tf.distribute.Strategy,
+    batches: tf.data.Dataset,
     eyes: Eyes | None,
-) -> Logs:
-    seen = []
-    listeners.on_test_begin()
-    for number, batch in enumerate(batches):
-        listeners.on_test_batch_begin(number)
-        found = test(batch)
-        seen.append((_whole(found) if eyes else None, _whole(batch[2])))
-        listeners.on_test_batch_end(number)
-    weights_N = peers.rows(np.concatenate([weights for _, weights in seen]), len(seen))
-    if not weights_N.any():
-        raise UserError("data.source", "not one validation picture can be read")
-    results = read()
-    listeners.on_test_end(results)
-    if eyes:
-        here = np.concatenate([scores for scores, _ in seen])
-        eyes.validated(peers.rows(here, len(seen)), weights_N)
-    return results
+) -> Callable[[keras.callbacks.CallbackList], Logs]:
+    """What goes over all of these batches, and gives what the metrics find."""
+    test, read = _test_step(model, objective, strategy), _reader(objective.metrics, strategy)
+    distributed, peers = _distributed(batches, strategy), Peers.of(strategy)
+
+    def validate(listeners: keras.callbacks.CallbackList) -> Logs:
+        _reset(objective)
+        scores, weights = [], []
+        listeners.on_test_begin()
+        for number, batch in enumerate(distributed):
+            listeners.on_test_batch_begin(number)
+            found = test(batch)
+            scores += [_whole(found)] if eyes else []
+            weights.append(_whole(batch[2]))
+            listeners.on_test_batch_end(number)
+        weights_N = peers.rows(np.concatenate(weights), len(weights))
+        if not weights_N.any():
+            raise UserError("data.source", "not one validation picture can be read")
+        results = read()
+        listeners.on_test_end(results)
+        if eyes:
+            eyes.validated(peers.rows(np.concatenate(scores), len(scores)), weights_N)
+        return results
+
+    return validate
 
 
 def _whole(value: Any, parts: int | None = None) -> np.ndarray:

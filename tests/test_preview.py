@@ -111,12 +111,12 @@ def test_it_writes_a_png_and_the_same_for_tensorboard(small: Path, trainer: Trai
         done = trainer("data", "preview", small)
     assert done.out.splitlines()[-2:] == [
         "written  runs/small/preview.png",
-        "watch    tensorboard --logdir runs/small/preview",
+        "watch    trainer tensorboard runs/small",
     ]
-    [image] = Board(Path("runs/small/preview")).images("preview")
+    [image] = Board(Path("runs/small/tensorboard/preview")).images("preview")
     with Image.open("runs/small/preview.png") as sheet:
         assert (np.asarray(sheet) == image).all()
-    assert len(list(Path("runs/small/preview").iterdir())) == 1
+    assert len(list(Path("runs/small/tensorboard/preview").iterdir())) == 1
 
 
 def test_out_names_another_png(small: Path, trainer: Trainer) -> None:

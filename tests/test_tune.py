@@ -635,7 +635,7 @@ def test_all_trials_have_the_same_pictures(searched: tuple[Path, str, str]) -> N
 
 def test_tensorboard_shows_parameters_and_metric(searched: tuple[Path, str, str]) -> None:
     folder = searched[0] / "runs/hunt"
-    infos = hparams_of(folder / "tensorboard")[hparams.EXPERIMENT_TAG]
+    infos = hparams_of(folder / "tensorboard/search")[hparams.EXPERIMENT_TAG]
     assert [each.name.tag for each in infos.metric_infos] == ["val_categorical_accuracy"]
     assert sorted(each.name for each in infos.hparam_infos) == sorted(SPACE_PATHS)
     for trial in sorted(folder.glob("trial_*/latest/tensorboard/hparams")):

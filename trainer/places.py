@@ -10,7 +10,7 @@ from trainer import files
 from trainer.config import Config
 from trainer.config.load import dump
 from trainer.config.search import Search
-from trainer.run import Run, real, stamped
+from trainer.run import TENSORBOARD, Run, real, stamped
 
 
 def quarantine(config: Config) -> Path:
@@ -30,7 +30,12 @@ def preview(config: Config) -> Path:
 
 def preview_events(config: Config) -> Path:
     """The folder with the same for TensorBoard."""
-    return preview(config).with_suffix("")
+    return Path(config.runs) / config.name / TENSORBOARD / "preview"
+
+
+def explanation_events(folder: Path) -> Path:
+    """The folder for TensorBoard of what `explain` draws elsewhere than in its run."""
+    return folder / TENSORBOARD / "explain"
 
 
 def drawing(config: Config) -> Path:
@@ -103,7 +108,7 @@ class SearchFolder(NamedTuple):
     @property
     def tensorboard(self) -> Path:
         """What TensorBoard must know of all trials."""
-        return self.folder / "tensorboard"
+        return self.folder / TENSORBOARD / "search"
 
     @property
     def lock(self) -> Path:

@@ -15,6 +15,8 @@ from trainer.config.load import dump, load
 from trainer.errors import UserError
 
 PARITY = "parity.json"  # in the folder of a run's exports
+INSTEAD = 6  # runs that are named where a folder is none
+TENSORBOARD = "tensorboard"  # the folder that `boards` looks for
 
 
 class Run(NamedTuple):
@@ -123,7 +125,7 @@ class Run(NamedTuple):
     @property
     def tensorboard(self) -> Path:
         """Event files."""
-        return self.folder / "tensorboard"
+        return self.folder / TENSORBOARD
 
     @property
     def explanations(self) -> Path:
@@ -250,8 +252,8 @@ def resumable(config: Config) -> Run | None:
 
 
 def boards(folder: Path) -> Iterator[Path]:
-    """The event folders of a run, or of all runs and searches below a folder, by name; those behind
-    links are not seen twice."""
+    """The event folders of a run, or of all runs below a folder and of what belongs to none of
+    them, by name; those behind links are not seen twice."""
     for parent, children, _ in os.walk(folder):
         children.sort()
         this = Run(Path(parent))
@@ -288,11 +290,21 @@ def find(target: str | None = None) -> Run:
         return _finished([*earlier(config)] or [latest(config)])
     if not (path / "config.yaml").is_file():
         problem = "is no run: it has no config.yaml" if path.is_dir() else "no such run"
-        hint = "give a folder such as runs/rps/latest, or a config"
-        if (path / "latest").is_dir():
-            hint = f"did you mean {path / 'latest'}?"
-        raise UserError(target, problem, hint)
+        raise UserError(target, problem, _instead(path))
     return real(path)
+
+
+def _instead(path: Path) -> str:
+    """What to give instead of a folder that is no run: those in it, as of a cross-validation."""
+    patterns = ("latest", "*/latest", "latest/*/latest", "crossval/latest/*/latest")
+    for pattern in patterns:
+        found = sorted(each.parent for each in path.glob(f"{pattern}/config.yaml"))
+        if len(found) == 1:
+            return f"did you mean {found[0]}?"
+        if found:
+            names = ", ".join(map(str, found[:INSTEAD])) + ", …" * (len(found) > INSTEAD)
+            return f"the runs in it are {names}"
+    return "give a folder such as runs/rps/latest, or a config"
 
 
 def _finished(runs: Sequence[Run]) -> Run:

@@ -87,13 +87,23 @@ def say_parts(first: str, second: str) -> None:
 
 def warn(text: str) -> None:
     """One line to standard error, above a live bar if there is one."""
-    target = console if console.is_terminal else errors
+    target = console if console.is_terminal and not console.quiet else errors
     target.print(f"warning: {_printable(text)}", style="yellow", markup=False)
 
 
 def fail(text: str) -> None:
     """An error, to standard error."""
     errors.print(f"error: {_printable(text)}", style="red", markup=False)
+
+
+@contextmanager
+def muted(yes: bool = True) -> Iterator[None]:
+    """Drops what is said inside the block, tables too; not warnings and errors."""
+    before, console.quiet = console.quiet, console.quiet or yes
+    try:
+        yield
+    finally:
+        console.quiet = before
 
 
 def _printable(text: str) -> str:

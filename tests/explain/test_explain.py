@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from tests.board.reading import Board
 from tests.conftest import SMALL, Outcome, draw_pictures
 from trainer.cli import app
-from trainer.commands.explain import Files
+from trainer.commands.explain import Files, _named
 
 Trainer = Callable[..., Outcome]
 
@@ -80,7 +80,7 @@ def test_everything_is_drawn(place: Path, trainer: Trainer) -> None:
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[-2:] == [
         f"written  {run}/explain",
-        f"watch    tensorboard --logdir {run}/tensorboard/explain",
+        f"watch    trainer tensorboard {run}",
     ]
     found = tree(run / "explain")
     stems = ["00", "00-2", "01"]
@@ -114,6 +114,26 @@ def test_no_two_pictures_have_one_file(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_labels_that_make_one_name_of_a_file_keep_their_own() -> None:
+    """The same for every picture, whichever of its labels come first."""
+    labels = ["a/b", "A:b", "c"]
+    assert _named(f"gradcam_{each}" for each in labels) == [
+        "gradcam_a_b",
+        "gradcam_A_b-2",
+        "gradcam_c",
+    ]
+    long = ["x" * 300 + end for end in "ab"]
+    assert len(set(_named(long))) == 2
+
+
+def test_one_name_of_a_layer_and_of_a_label_is_not_written_twice(tmp_path: Path) -> None:
+    """Label `1_a` of layer `conv`, and `a` of `conv_1`."""
+    into = Files(tmp_path, lambda value: None, [])
+    assert [into.free("00/gradcam_conv_1_a") for _ in range(2)] == [
+        "00/gradcam_conv_1_a", "00/gradcam_conv_1_a-2",
+    ]  # fmt: skip
+
+
 def test_what_is_asked_for(place: Path, trainer: Trainer) -> None:
     done = trainer(
         "explain", "small.yaml", "pictures/red/03.png", "--out", "asked", "--method", "occlusion, gradcam",
@@ -126,7 +146,8 @@ def test_what_is_asked_for(place: Path, trainer: Trainer) -> None:
         "03/occlusion_blue.png",
         "03/occlusion_red.png",
     ]  # fmt: skip
-    assert len(list(Path("asked/tensorboard").iterdir())) == 1
+    assert len(list(Path("asked/tensorboard/explain").iterdir())) == 1
+    assert done.out.endswith("watch    trainer tensorboard asked\n")
 
 
 def test_several_labels_of_grey_pictures_in_half_precision(place: Path, trainer: Trainer) -> None:

@@ -3,6 +3,7 @@
 TensorBoard's own messages and writer: no TensorFlow, and nothing of it runs.
 """
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,12 +21,14 @@ from tensorboard.plugins.pr_curve import metadata as pr_curves
 from tensorboard.plugins.scalar import metadata as scalars
 from tensorboard.plugins.text import metadata as texts
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
 
 from trainer import files
 
 Value: TypeAlias = Summary.Value
 
+VERSION = "brain.Event:2"  # of the format, in the first record of every file
 BINS = 30  # of a histogram, as TensorBoard's own
 THRESHOLDS = 101  # of a curve: whole percents
 
@@ -38,8 +41,7 @@ class Events:
 
     def write(self, step: int, values: Iterable[Value]) -> None:
         """What belongs to a step."""
-        summary = Summary(value=values)
-        self._writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+        self._writer.add_event(_event(values, step))
 
     def write_graph(self, graph: GraphDef) -> None:
         """Of the Graphs dashboard; the last one counts."""
@@ -60,14 +62,19 @@ def alone(folder: Path) -> Iterator[Callable[[Value], None]]:
     """Yields `add(value)`, for values of no step. Their event file is alone in its folder, and
     takes the place of what was there when the block ends well.
 
+    Until then it is a file without `tfevents` in its name, which TensorBoard takes for none of
+    its own; a folder beside it would be a run.
+
     Raises: UserError if it cannot be written.
     """
-    with files.replacing(folder) as partial:
-        events = Events(partial)
-        try:
-            yield lambda value: events.write(0, [value])
-        finally:
-            events.close()
+    earlier = [*folder.glob("*.tfevents.*")]
+    names = (f"events.out.tfevents.{time.time():.0f}.{number}" for number in itertools.count())
+    with files.adding(folder, names) as partial, partial.open("wb") as file:
+        records = RecordWriter(file)
+        records.write(Event(wall_time=time.time(), file_version=VERSION).SerializeToString())
+        yield lambda value: records.write(_event([value]).SerializeToString())
+    for each in earlier:
+        each.unlink(missing_ok=True)
 
 
 def write_alone(folder: Path, values: Iterable[Value]) -> None:
@@ -75,6 +82,10 @@ def write_alone(folder: Path, values: Iterable[Value]) -> None:
     with alone(folder) as add:
         for value in values:
             add(value)
+
+
+def _event(values: Iterable[Value], step: int = 0) -> Event:
+    return Event(wall_time=time.time(), step=step, summary=Summary(value=values))
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -2,11 +2,10 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from trainer import places, records
+from trainer import places, records, terminal
 from trainer import run as runs
 from trainer.commands import _evaluation, _predictions, evaluate, export, fit
 from trainer.commands._about import about
@@ -26,8 +25,10 @@ def train(request: Mapping[str, Any]) -> str:
     # Its names were known when it began; of modules that are gone the run has copies.
     config = load(Path(request["config"]), request["overrides"], None if begun else mistakes)
     with located(config):
-        with suppress(Missed):  # gates are for the network that ships; its table is shown
-            fit.run(config, resume=begun)
+        try:
+            fit.run(config, resume=begun, part=True)
+        except Missed as end:  # gates are for the network that ships
+            terminal.say(f"gates    {end}")
         this = runs.latest(config)
         _tell(this, place.out_of_fold(number), number, request["threshold"])
     return str(this.folder)

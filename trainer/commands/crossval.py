@@ -1,7 +1,8 @@
 """`trainer crossval`: trains once per fold; each picture is judged by the network without it."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from trainer.config import Config, tree
 from trainer.config.load import load, located
 from trainer.config.search import override
 from trainer.data import split, split_file
-from trainer.errors import Failed, Interrupted, Missed, UserError
+from trainer.errors import Failed, Interrupted, Missed, UserError, leaves
 from trainer.evaluation import folds as over_folds
 from trainer.evaluation import metrics
 from trainer.evaluation.calibration import THRESHOLD
@@ -52,29 +53,57 @@ def run(asked: Request) -> None:
     Raises: UserErrors; Interrupted after a signal; Failed if a fold was killed, or if an export
         disagrees; Missed if the ensemble misses a gate.
     """
-    base, overrides = _base(asked)
-    with located(base):
-        sides = _gather.folds(base)
-        place = _place(base, sides, asked.resume)
-        with files.alone(place.lock, "trainer crossval", "--resume") as locks:
-            for number in range(len(sides)):
-                if not place.out_of_fold(number).is_file():
-                    _train(asked, base, overrides, place, number, locks)
-            _conclude(base, place, len(sides))
-            if asked.ensemble:
-                _ensemble(asked, base, overrides, place, locks)
+    overrides = _overrides(asked)
+    with _as_asked(asked.folds):
+        base = load(asked.config, overrides)
+        with located(base):
+            sides = _gather.folds(base)
+            place = _place(base, sides, asked.resume)
+            with files.alone(place.lock, "trainer crossval", "--resume") as locks:
+                for number in range(len(sides)):
+                    if not place.out_of_fold(number).is_file():
+                        _train(asked, base, overrides, place, number, locks)
+                _conclude(base, place, len(sides))
+                if asked.ensemble:
+                    _ensemble(asked, base, overrides, place, locks)
+    if not asked.ensemble:
+        terminal.say("next: the same command with --resume --ensemble makes one network of all")
 
 
-def _base(asked: Request) -> tuple[Config, list[str]]:
-    """The config with the number of folds, and the overrides that make it so."""
+def _overrides(asked: Request) -> list[str]:
+    """Those asked for, and the number of folds where the config does not say it."""
     given = load(asked.config, asked.overrides)
     spec = given.data.split
     with located(given):
         if spec.folds and "fold" in spec.model_fields_set:
             problem = f"every fold is trained, but this names one, {spec.fold}"
             raise UserError("data.split.fold", problem, "remove it")
-    overrides = [*asked.overrides, override("data.split.folds", asked.folds or spec.folds or FOLDS)]
-    return load(asked.config, overrides), overrides
+    if spec.folds and not asked.folds:
+        return [*asked.overrides]
+    return [*asked.overrides, _folds(asked.folds)]
+
+
+def _folds(count: int | None) -> str:
+    """The override that makes so many."""
+    return override("data.split.folds", count or FOLDS)
+
+
+@contextmanager
+def _as_asked(count: int | None) -> Iterator[None]:
+    """UserErrors about that override name what was typed: `--folds`, or nothing."""
+    said = f"--folds {count}" if count else f"--folds {FOLDS}, as nothing else is said"
+    try:
+        yield
+    except* UserError as group:
+        raise ExceptionGroup(
+            "as asked",
+            [
+                UserError(said, each.problem, each.hint)
+                if each.place == f"--set {_folds(count)}"
+                else each
+                for each in leaves(group)
+            ],
+        ) from None
 
 
 def _place(base: Config, sides: Sequence[split.Sides], resume: bool) -> places.CrossvalFolder:
@@ -94,7 +123,8 @@ def _place(base: Config, sides: Sequence[split.Sides], resume: bool) -> places.C
     sizes = ", ".join(str(len(each.validation)) for each in sides)
     test = f"; {len(sides[0].test)} test" if len(sides[0].test) else ""
     terminal.say(f"pictures {sizes} in the folds{test}")
-    terminal.say(f"watch    trainer tensorboard {found.folder}")
+    if base.tensorboard.enabled:
+        terminal.say(f"watch    trainer tensorboard {found.folder}")
     return found
 
 
@@ -173,6 +203,18 @@ def _train(
         why = f"killed by signal {-ended.code}" if ended.code < 0 else "the reason stands above"
         hint = "the same command with --resume goes on with it"
         raise Failed(f"fold {number} was not finished: {why}\n  {hint}")
+    _say(place, number)
+
+
+def _say(place: places.CrossvalFolder, number: int) -> None:
+    """What a fold came to; the figures of all are in a table at the end."""
+    this, told = place.trained(number), _predictions.read(place.out_of_fold(number), fold=True)
+    assert this
+    head = "exact_match" if records.read_data(this)["task"] == "multi_label" else "accuracy"
+    tested = _test(this)
+    beside = f", {tested[head]:.4f} on the test split" if tested else ""
+    here = f"{told.right.mean():.4f} on {len(told.paths)} pictures"
+    terminal.say(f"result   {words(head)} {here}{beside}")
 
 
 def _ensemble(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from trainer import files, terminal
+from trainer import files, places, terminal
 from trainer import run as runs
 from trainer.board import events
 from trainer.commands import _opened
-from trainer.commands._copies import safe
+from trainer.commands._copies import folders, safe
 from trainer.config.about import About
 from trainer.data import inputs
 from trainer.errors import Failed, UserError, suggestion
@@ -43,9 +43,15 @@ class Job(NamedTuple):
     shown: tuple[str, ...]  # of those whose maps and highlights are drawn
     classes: tuple[int, ...]  # asked for; none: what the network says itself
 
+    @property
+    def highlights(self) -> dict[str, str]:
+        """Layer -> what its sheet of highlights is called."""
+        names = _named(f"highlights_{layer}" for layer in self.shown)
+        return dict(zip(self.shown, names, strict=True))
+
 
 class Files:
-    """PNG files in a folder, some of them in TensorBoard as well."""
+    """PNG files in a folder, some of them in TensorBoard as well; none twice."""
 
     def __init__(
         self, folder: Path, add: Callable[[events.Value], None], reserved: Iterable[str]
@@ -56,10 +62,14 @@ class Files:
     def stem(self, name: str) -> str:
         """For the files of the picture of that name, each another one: `hand`, `hand-2`."""
         plain = safe(Path(name).stem if "://" not in name else name.rpartition("/")[2])
-        stems = (plain if number == 1 else f"{plain}-{number}" for number in count(1))
-        stem = next(each for each in stems if each.casefold() not in self._taken)
-        self._taken.add(stem.casefold())
-        return stem
+        return self.free(plain)
+
+    def free(self, name: str) -> str:
+        """The name, with a number if a file has it, also where case does not count."""
+        names = (name if number == 1 else f"{name}-{number}" for number in count(1))
+        found = next(each for each in names if each.casefold() not in self._taken)
+        self._taken.add(found.casefold())
+        return found
 
     def write(self, name: str, pixels: np.ndarray, tag: str = "") -> None:
         """uint8 RGB [H, W, 3] as `<name>.png`, and under the tag if one is given."""
@@ -97,12 +107,12 @@ def run(
     folder = out or found.explanations
     files.demand_folder(folder, "--out" if out else str(found.folder))
     job = _job(found, chosen, layers, classes)
-    board = out / "tensorboard" if out else found.explanation_events
+    board = places.explanation_events(out) if out else found.explanation_events
     with events.alone(board) as add:
-        reserved = (FILTERS_FILE, board.name, *map(_highlights_file, job.shown))
+        reserved = (FILTERS_FILE, runs.TENSORBOARD, *job.highlights.values())
         left_out = _explain(job, names, Files(folder, add, reserved))
     terminal.say(f"written  {folder}")
-    terminal.say(f"watch    tensorboard --logdir {board}")
+    terminal.say(f"watch    trainer tensorboard {out or found.folder}")
     if left_out:
         raise Failed(f"{left_out} of {len(names)} pictures could not be read")
 
@@ -240,13 +250,22 @@ def _write(job: Job, picture: inputs.Ready, page: Page, into: Files, event: bool
         panels = [Panel(title, heat, overlay.overlaid(image, heat)) for title, _, heat in heats]
         asked.append(Asked(label, panels))
         for (_, file, _), panel in zip(heats, panels, strict=True):
-            into.write(f"{stem}/{safe(f'{file}_{job.about.labels[label]}')}", panel.overlay)
+            name = _named(f"{file}_{each}" for each in job.about.labels)[label]
+            into.write(into.free(f"{stem}/{name}"), panel.overlay)
     if any(page.heats.values()):
         sheet = explanation.draw(picture.name, image, job.about.labels, page.scores_K, asked)
         into.write(stem, style.pixels(sheet), f"pictures/{stem}" * event)
     if "features" in job.methods:
+        names = _named(f"features_{layer}" for layer in job.shown)
         for layer, drawn in _feature_sheets(job, picture):
-            into.write(f"{stem}/{safe(f'features_{layer}')}", drawn)
+            into.write(into.free(f"{stem}/{names[job.shown.index(layer)]}"), drawn)
+
+
+def _named(texts: Iterable[str]) -> list[str]:
+    """Names of files for them, in order, different for different ones: the same for all pictures,
+    whichever of the labels they have."""
+    names = folders(every := list(texts))
+    return [names[each] for each in every]
 
 
 def _feature_sheets(job: Job, picture: inputs.Ready) -> Iterator[tuple[str, np.ndarray]]:
@@ -284,15 +303,10 @@ def _network(job: Job, pictures: Sequence[inputs.Ready], into: Files) -> None:
         )
         into.write(FILTERS_FILE, style.pixels(sheet), f"network/{FILTERS_FILE}")
     if "highlights" in job.methods and pictures:
-        for layer in job.shown:
+        for layer, name in job.highlights.items():
             drawn = _highlight_sheet(job, layer, pictures)
             if drawn is not None:
-                name = _highlights_file(layer)
                 into.write(name, drawn, f"network/{name}")
-
-
-def _highlights_file(layer: str) -> str:
-    return safe(f"highlights_{layer}")
 
 
 def _highlight_sheet(job: Job, layer: str, pictures: Sequence[inputs.Ready]) -> np.ndarray | None:

@@ -30,6 +30,7 @@ def run(
     resume: bool = False,
     watchers: Sequence[keras.callbacks.Callback] = (),
     evaluation: bool = True,
+    part: bool = False,
     cluster: Cluster | None = None,
 ) -> runs.Run:
     """Trains in a new run, or goes on with the last one of this name, if there is one.
@@ -40,6 +41,8 @@ def run(
         watchers: callbacks besides those of the config; they come after the checkpoint, and one
             that stops the training stops all phases.
         evaluation: whether to end with the test split.
+        part: of another command, which says itself what the pictures are, how to watch it, what
+            came out and what is next.
         cluster: the workers.
     """
     with ExitStack() as stack:
@@ -69,11 +72,12 @@ def run(
             follow(_workers.log(this, peers))
         faults = Faults({}, [])
         if not over:
-            state = _train(config, job, this, start, faults, watchers)
+            state = _train(config, job, this, start, faults, watchers, part)
         _conclude(config, job, this, state, faults)
         try:
             if evaluation:
-                _evaluate(job, this)
+                with terminal.muted(part):
+                    _evaluate(job, this)
         finally:  # of a run that misses what is demanded of it, too
             if peers.chief and config.tensorboard.enabled and config.tensorboard.hparams:
                 _board.compare(config, job, this, state)
@@ -149,6 +153,7 @@ def _train(
     start: _resume.Start,
     faults: Faults,
     watchers: Sequence[keras.callbacks.Callback],
+    part: bool,
 ) -> checkpoint.State:
     """Trains to the end, or to the signal that stops it."""
     with ExitStack() as stack:
@@ -158,7 +163,7 @@ def _train(
         fed = stack.enter_context(
             feed.opened(job.sides, config.data, config.seed, faults, places.decoded(), done, shard)
         )
-        _describe(config, job, this, start.state, fed)
+        _describe(config, job, this, start.state, fed, part)
         keeper = _keeper(config, job, this, start, heed)
         board = None
         if config.tensorboard.enabled and job.peers.chief:
@@ -180,7 +185,7 @@ def _train(
             raise files.not_writable(this.tensorboard, full) from None
         except OSError as error:  # a callback's file, or the disk is full
             raise files.not_writable(Path(error.filename or this.folder), error) from None
-    if board:
+    if board and not part:
         _board.say(board)
     return keeper.state
 
@@ -343,17 +348,23 @@ def _evaluate(job: Job, this: runs.Run) -> None:
 
 
 def _describe(
-    config: Config, job: Job, this: runs.Run, state: checkpoint.State, fed: feed.Feed
+    config: Config,
+    job: Job,
+    this: runs.Run,
+    state: checkpoint.State,
+    fed: feed.Feed,
+    part: bool,
 ) -> None:
     terminal.say(f"run      {this.folder}")
     terminal.say(f"devices  {hardware.described(job.strategy, config.training)}")
     counts = ", ".join(f"{len(side)} {name}" for name, side in job.sides._asdict().items())
     names = ", ".join(job.classes[:10]) + ", …" * (len(job.classes) > 10)
-    terminal.say(f"data     {counts}; {len(job.classes)} classes: {names}")
-    terminal.say(f"cache    {fed.stores.said}")
-    terminal.say(f"workers  {fed.maker.reason}")
+    with terminal.muted(part):
+        terminal.say(f"data     {counts}; {len(job.classes)} classes: {names}")
+        terminal.say(f"cache    {fed.stores.said}")
+        terminal.say(f"workers  {fed.maker.reason}")
     terminal.say(f"network  {job.model.count_params():,} parameters")
-    if config.tensorboard.enabled:
+    if config.tensorboard.enabled and not part:
         terminal.say(f"watch    trainer tensorboard {this.folder}")
     if config.training.profile:
         first, last = config.training.profile

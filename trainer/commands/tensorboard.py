@@ -3,12 +3,14 @@
 import contextlib
 import io
 import os
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tensorboard import compat, default, program
+from tensorboard.plugins.debugger_v2.debugger_v2_plugin import DebuggerV2Plugin
 
 from trainer import run as runs
 from trainer import terminal
@@ -52,19 +54,26 @@ def run(targets: Sequence[str], port: int) -> None:
 
 
 def link(places: Sequence[Path], folder: Path) -> int:
-    """Makes a link in the folder for every run in the places, and for what searches show; those
-    that are there stay. Returns how many there are."""
+    """Makes a link in the folder for every run in the places, and for what searches, previews and
+    explanations show; those that are there stay. Returns how many there are."""
     tops = [place.parent.parent if runs.is_run(str(place)) else place for place in places]
     top = os.path.commonpath(tops)
-    found = [each for place in places for each in runs.boards(place)]
-    for each in found:
-        shown = folder / each.parent.relative_to(top)
-        if not runs.is_run(str(each.parent)):
-            shown /= "search"
+    found = [each for place in places for board in runs.boards(place) for each in _parts(board)]
+    for name, events in found:
+        shown = folder / name.relative_to(top)
         if not shown.is_symlink():
             shown.parent.mkdir(parents=True, exist_ok=True)
-            shown.symlink_to(each)
+            shown.symlink_to(events)
     return len(found)
+
+
+def _parts(board: Path) -> Iterator[tuple[Path, Path]]:
+    """The path that names it, and the event folder: all of a run as one. What belongs to no run
+    stands beside runs, so each part for itself: a link to all of it would be in their way."""
+    if runs.is_run(str(board.parent)):
+        yield board.parent, board
+    else:
+        yield from ((board.parent / each.name, each) for each in sorted(board.iterdir()))
 
 
 def _place(target: str) -> Path:
@@ -76,8 +85,12 @@ def _place(target: str) -> Path:
 
 def _launch(folder: Path, port: int) -> str:
     """Starts the server in a thread; returns its address. Raises: UserError."""
-    compat.notf = True  # its own switch: TensorFlow would take 8 s and 600 MB, and nothing needs it
-    board = program.TensorBoard(default.get_plugins())
+    # Its own switch: TensorFlow would take 8 s, 600 MB and the terminal, and nothing needs it. The
+    # debugger's dashboard, which shows what no training here writes, loads it past the switch.
+    sys.modules["tensorboard.compat.notf"] = compat
+    board = program.TensorBoard(
+        [each for each in default.get_plugins() if each is not DebuggerV2Plugin]
+    )
     arguments = {"logdir": folder, "host": HOST, "port": port, "samples_per_plugin": SAMPLES}
     board.configure(argv=["", *(f"--{name}={value}" for name, value in arguments.items())])
     try:

@@ -236,5 +236,5 @@ def _too_few(
     if folds:
         each = " and 1 for test" * (TEST in drawn)
         problem = f"class '{name}' has {known}, too few for {folds} folds: 1 in each{each}"
-        raise UserError("data.split", problem, f"{hint}, or make fewer folds")
+        raise UserError("data.split.folds", problem, f"{hint}, or make fewer folds")
     raise UserError("data.split", f"{problem} and at least 1 to train on", hint)

@@ -51,7 +51,7 @@ def run(config: Config, out: Path | None) -> None:
     with events.alone(places.preview_events(config)) as add:
         add(events.image("preview", np.asarray(sheet)))
     terminal.say(f"written  {target}")
-    terminal.say(f"watch    tensorboard --logdir {places.preview_events(config)}")
+    terminal.say(f"watch    trainer tensorboard {places.preview(config).parent}")
 
 
 def chosen(

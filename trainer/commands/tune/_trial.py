@@ -63,7 +63,7 @@ def train(request: Mapping[str, Any]) -> dict[str, Any]:
     report = Report(found, number, spec.monitor)
     begun = next(runs.earlier(config), None) is not None
     with located(config):
-        this = fit.run(config, resume=begun, watchers=[report], evaluation=False)
+        this = fit.run(config, resume=begun, watchers=[report], evaluation=False, part=True)
     value, epoch = _best(this, spec.monitor, found.mode)
     shown = {path: _plain(each) for path, each in trial.values.items()}
     metrics = {} if value is None else {spec.monitor: value}

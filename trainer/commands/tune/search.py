@@ -63,7 +63,7 @@ def _begun(
         raise Failed("the search could not be prepared; the reason stands above")
     with files.replacing(place.database) as partial:
         study.create(partial, spec, mode, _essential(spec))
-    terminal.say(f"watch    tensorboard --logdir {place.folder}")
+    terminal.say(f"watch    trainer tensorboard {place.folder}")
     return study.Study(place.database, spec)
 
 

@@ -104,6 +104,7 @@ def test_folds_an_interruption_and_an_ensemble(
         load(Path("small.yaml"), ["name=fold_1", f"runs={place.folder}"])
     )
     assert "2 folds: accuracy" in done.out and "± standard deviation" in done.out
+    check_what_is_said(place, done.out)
 
     check_predictions(place)
     check_metrics(place)
@@ -112,6 +113,25 @@ def test_folds_an_interruption_and_an_ensemble(
     assert report.startswith("# small: cross-validation of 2 folds\n")
     assert "| class | precision | recall | F1 | average precision | pictures |" in report
     assert place.curves.stat().st_size and place.confusion.stat().st_size
+
+
+def check_what_is_said(place: places.CrossvalFolder, out: str) -> None:
+    """Of the second fold, and then of both."""
+    begin, end = out.index("fold 1 (2 of 2)\n"), out.index("2 folds: accuracy")
+    heads = [line.split()[0] for line in out[begin:end].splitlines() if line]
+    assert [each for each in heads if each != "hint"] == [
+        "fold", "run", "devices", "network", "epoch", "best", "result",
+    ]  # fmt: skip
+    told = [row for row in rows(place.predictions) if row["fold"] == "1"]
+    right = np.mean([row["truth"] == row["label"] for row in told])
+    this = place.trained(1)
+    assert this
+    tested = (records.read_metrics(this) or {})["accuracy"]
+    said = (
+        f"result   accuracy {right:.4f} on {len(told)} pictures, {tested:.4f} on the test split\n"
+    )
+    assert said in out
+    assert out.count("watch ") == 1 and "next" not in out
 
 
 def check_predictions(place: places.CrossvalFolder) -> None:
@@ -181,24 +201,32 @@ def check_ensemble(place: places.CrossvalFolder, trainer: Trainer) -> None:
 def test_going_on_demands_the_same_config_and_pictures(
     config: Path, trainer: Trainer, asked: list[dict[str, Any]]
 ) -> None:
-    assert trainer("crossval", config, "--folds", 2).code == 0
+    gates = ("--set", "evaluation.gates.accuracy=1", "--set", "tensorboard.enabled=false")
+    first = trainer("crossval", config, "--folds", 2, *gates)
+    assert first.code == 0, first.err
+    assert first.out.count("gates    1 of 1 gates missed: accuracy\n") == 2
+    assert "watch" not in first.out
+    last = "next: the same command with --resume --ensemble makes one network of all\n"
+    assert first.out.endswith(last) and first.out.count("next") == 1
     place = folder()
-    done = trainer("crossval", config, "--folds", 3, "--resume", "--set", "training.epochs=2")
+    done = trainer(
+        "crossval", config, "--folds", 3, "--resume", *gates, "--set", "training.epochs=2"
+    )
     assert done.code == 2
     another = "write it as it was, or begin anew without --resume"
     assert done.err == (
-        "error: --set data.split.folds=3: data.split.folds: differs from the cross-validation to "
-        f"resume, {place.folder}\n  {another}\n"
+        f"error: --folds 3: differs from the cross-validation to resume, {place.folder}\n"
+        f"  {another}\n"
         "error: --set training.epochs=2: training.epochs: differs from the cross-validation to "
         f"resume, {place.folder}\n  {another}\n"
     )
     free = ("--set", "data.cache=memory", "--set", "training.checkpoint.steps=3")
-    done = trainer("crossval", config, "--folds", 2, "--resume", *free)
+    done = trainer("crossval", config, "--folds", 2, "--resume", *gates, *free)
     assert done.code == 0 and len(asked) == 2  # nothing was left to train
     assert f"crossval {place.folder}, 2 of 2 folds are finished\n" in done.out
 
     Path("pictures/red/00.png").unlink()
-    done = trainer("crossval", config, "--folds", 2, "--resume")
+    done = trainer("crossval", config, "--folds", 2, "--resume", *gates)
     assert done.err == (
         "error: small.yaml:3: data.source: 1 picture came, went or changed, such as "
         f"red/00.png, since {place.folder} began\n"
@@ -210,12 +238,34 @@ def test_going_on_demands_the_same_config_and_pictures(
 
 
 @pytest.mark.parametrize(
+    ("split", "folds", "message"),
+    [
+        ("{test: 0}", ["--folds", 30],
+         "error: --folds 30: class 'blue' has 9 pictures, too few for 30 folds: 1 in each\n"
+         "  add pictures of the class or remove it, or make fewer folds\n"),
+        ("{test: 0, folds: 2}", ["--folds", 30],
+         "error: --folds 30: class 'blue' has 9 pictures, too few for 30 folds: 1 in each\n"
+         "  add pictures of the class or remove it, or make fewer folds\n"),
+        ("{validation: 0.05, test: 0.9}", [],
+         "error: --folds 5, as nothing else is said: class 'blue' has 9 pictures, too few for 5 folds: 1 in "
+         "each and 1 for test\n  add pictures of the class or remove it, or make fewer folds\n"),
+    ],
+)  # fmt: skip
+def test_the_number_of_folds_is_called_as_it_was_typed(
+    config: Path, trainer: Trainer, split: str, folds: list[Any], message: str
+) -> None:
+    config.write_text(ONE_EPOCH.replace("{validation: 0.25, test: 0.25}", split))
+    done = trainer("crossval", config, *folds)
+    assert (done.code, done.err) == (2, message)
+
+
+@pytest.mark.parametrize(
     ("split", "message"),
     [
         ("{folds: 3, fold: 1}",
          "error: small.yaml:5: data.split.fold: every fold is trained, but this names one, 1\n  remove it\n"),
         ("{folds: 9, test: 0.25}",
-         "error: small.yaml:5: data.split: class 'blue' has 9 pictures, too few for 9 folds: 1 in each and 1 for "
+         "error: small.yaml:5: data.split.folds: class 'blue' has 9 pictures, too few for 9 folds: 1 in each and 1 for "
          "test\n  add pictures of the class or remove it, or make fewer folds\n"),
         ("{keep: some.csv}",
          "error: small.yaml:5: data.split: keep names one split, but folds make several: leave one of them out\n"),

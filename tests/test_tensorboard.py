@@ -202,7 +202,8 @@ def test_event_files_go_on_with_the_run(small: Path, trainer: Trainer) -> None:
     assert rows == Path("runs/whole/latest/history.csv").read_bytes()
 
 
-def test_of_several_labels_there_is_no_matrix(small: Path, trainer: Trainer) -> None:
+def write_several_labels(small: Path) -> None:
+    """Makes of the config one whose every other picture has a second label."""
     files = sorted(Path("pictures").rglob("*.png"))
     rows = [f"{file},{file.parent.name}{'|bright' * (n % 2)}" for n, file in enumerate(files)]
     Path("labels.csv").write_text("\n".join(["path,label", *rows]) + "\n")
@@ -211,6 +212,10 @@ def test_of_several_labels_there_is_no_matrix(small: Path, trainer: Trainer) -> 
     )
     text = text.replace("softmax", "sigmoid")
     small.write_text(text + "  loss: BinaryCrossentropy\n  metrics: [BinaryAccuracy]\n")
+
+
+def test_of_several_labels_there_is_no_matrix(small: Path, trainer: Trainer) -> None:
+    write_several_labels(small)
     done = trainer("fit", small, "--set", "training.epochs=1")
     assert done.code == 0, done.err
     assert "left out" not in done.err
@@ -256,8 +261,7 @@ def test_a_training_that_is_stopped_early_has_its_last_epoch_drawn(tmp_path: Pat
 def boards(*names: str) -> None:
     for name in names:
         Path(name, "tensorboard", "train").mkdir(parents=True)
-        if name != "runs/hunt":
-            Path(name, "config.yaml").touch()
+        Path(name, "config.yaml").touch()
 
 
 def links(folder: Path) -> dict[str, str]:
@@ -269,17 +273,20 @@ def links(folder: Path) -> dict[str, str]:
 
 
 def test_every_run_has_one_link_with_a_short_name(workplace: Path) -> None:
-    boards("runs/rps/one", "runs/rps/two", "runs/hunt", "runs/hunt/trial_0/three")
+    boards("runs/rps/one", "runs/rps/two", "runs/hunt/trial_0/three")
     Path("runs/rps/latest").symlink_to("two")
-    assert verb.link([Path("runs").resolve()], workplace / "links") == 4
+    for part in ("runs/hunt/tensorboard/search", "runs/rps/tensorboard/preview"):
+        Path(part).mkdir(parents=True)
+    assert verb.link([Path("runs").resolve()], workplace / "links") == 5
     assert links(workplace / "links") == {
         "rps/one": "runs/rps/one/tensorboard",
         "rps/two": "runs/rps/two/tensorboard",
-        "hunt/search": "runs/hunt/tensorboard",
+        "rps/preview": "runs/rps/tensorboard/preview",
+        "hunt/search": "runs/hunt/tensorboard/search",
         "hunt/trial_0/three": "runs/hunt/trial_0/three/tensorboard",
     }
     boards("runs/flowers/four")
-    assert verb.link([Path("runs").resolve()], workplace / "links") == 5
+    assert verb.link([Path("runs").resolve()], workplace / "links") == 6
     assert "flowers/four" in links(workplace / "links")
 
 
@@ -293,6 +300,12 @@ def test_runs_that_are_named_have_the_same_names(workplace: Path) -> None:
     }
     assert verb.link(places[:1], workplace / "other") == 1
     assert list(links(workplace / "other")) == ["rps/one"]
+
+
+def test_what_explain_drew_elsewhere_is_shown_too(workplace: Path) -> None:
+    Path("asked/tensorboard/explain").mkdir(parents=True)
+    assert verb.link([Path("asked").resolve()], workplace / "links") == 1
+    assert links(workplace / "links") == {"explain": "asked/tensorboard/explain"}
 
 
 def test_it_says_what_is_wrong(workplace: Path, trainer: Trainer) -> None:
@@ -334,11 +347,55 @@ def test_it_serves_until_ctrl_c(fitted: tuple[Path, str]) -> None:
             if len(found) == 3:
                 break
         assert found == {f"{name}/hparams", f"{name}/train", f"{name}/validation"}
+        visit(address)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
     assert (process.returncode, out, err) == (0, "stopped\n", "")
+
+
+def visit(address: str) -> None:
+    """What the browser asks of every dashboard. One loads TensorFlow, were it there."""
+    with urllib.request.urlopen(f"{address}data/plugins_listing", timeout=60) as answer:
+        names = set(json.load(answer))
+    assert {"timeseries", "images", "pr_curves", "graphs", "text", "hparams"} <= names
+    assert "debugger-v2" not in names
+    for path in ("scalars/tags", "images/tags", "pr_curves/tags", "histograms/tags", "text/tags",
+                 "distributions/tags", "timeseries/tags", "graphs/info"):  # fmt: skip
+        with urllib.request.urlopen(f"{address}data/plugin/{path}", timeout=60) as answer:
+            assert len(json.load(answer)) == 1, path
+    asked = {"experimentName": ".", "allowedStatuses": [], "colParams": [], "sliceSize": 9}
+    for path in ("experiment", "session_groups"):
+        request = urllib.request.Request(
+            f"{address}data/plugin/hparams/{path}", json.dumps(asked).encode(),
+            {"Content-Type": "application/json"},
+        )  # fmt: skip
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert json.load(answer)
+
+
+def test_two_replicas_draw_every_page_of_several_labels(small: Path) -> None:
+    """Grad-CAM included, whose gradients no replica computes."""
+    write_several_labels(small)
+    with small.open("a") as file:
+        file.write("  strategy: mirrored\ntensorboard: {every: 1}\n")
+    code = (
+        "import sys, tensorflow as tf\n"
+        "[cpu] = tf.config.list_physical_devices('CPU')\n"
+        "two = [tf.config.LogicalDeviceConfiguration()] * 2\n"
+        "tf.config.set_logical_device_configuration(cpu, two)\n"
+        "from trainer.cli import app\n"
+        "app(sys.argv[1:])\n"
+    )
+    command = [sys.executable, "-c", code, "fit", str(small)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "strategy mirrored (2 replicas)" in done.stdout
+    assert "left out" not in done.stderr
+    board = Board(Path("runs/small/latest/tensorboard/validation"))
+    assert {"gradcam", "reliability", "pr_curves/bright"} <= set(board.tags)
+    assert board.steps("gradcam") == [1, 2]
 
 
 def test_the_folder_of_events_belongs_to_the_run(fitted: tuple[Path, str]) -> None:

@@ -1,5 +1,7 @@
 """The network as TensorBoard draws it."""
 
+import re
+
 import keras
 
 from trainer.board import graph
@@ -36,8 +38,24 @@ def test_blocks_open() -> None:
         tensor = keras.layers.ReLU(name=name)(tensor)
     assert list(nodes(keras.Model(inputs, tensor)))[1:] == [
         "conv2_block1/1_conv", "block_3/expand", "stage1_block2/second_bn", "block1a/dwconv",
-        "conv1_relu", "blocked_1",
+        "conv1_relu", "blocked_1 ",
     ]  # fmt: skip
+
+
+def test_layers_that_are_numbered_are_no_series() -> None:
+    """TensorBoard's own pattern; it would draw them beside the network."""
+    tensor = inputs = keras.Input((4,), name="in")
+    for name in ("re_lu", "re_lu_1", "conv2d_1", "re_lu_2"):
+        tensor = keras.layers.ReLU(name=name)(tensor)
+    found = nodes(keras.Model(inputs, tensor))
+    assert found == {
+        "in": ("InputLayer", []),
+        "re_lu": ("ReLU", ["in"]),
+        "re_lu_1 ": ("ReLU", ["re_lu"]),
+        "conv2d_1": ("ReLU", ["re_lu_1 "]),
+        "re_lu_2 ": ("ReLU", ["conv2d_1"]),
+    }
+    assert not any(re.fullmatch(r"\D*\d+", name) for name in found)
 
 
 def test_a_network_in_the_network_opens() -> None:

@@ -16,6 +16,7 @@ from trainer.config.export import TfLite
 from trainer.errors import UserError
 from trainer.export import parity, tflite
 from trainer.export.material import Material
+from trainer.model import network
 
 ABOUT = About(name="a", task="single_label", labels=("x", "y", "ß"), image_size=(8, 8))
 
@@ -77,6 +78,23 @@ def test_layers_can_be_left_in_float(material: Material, tmp_path: Path) -> None
 def test_a_node_is_called_after_the_layer_with_the_kernel(node: str, layer: str) -> None:
     known = {"conv": True, "conv_1": True, "norm": False, "relu": False}
     assert tflite._layer(node, known) == layer
+
+
+def test_layers_of_an_ensemble_have_their_own_names(tmp_path: Path) -> None:
+    """Not that of the network inside the network, whose weights are theirs."""
+
+    def member() -> keras.Model:
+        pixels = keras.Input((8, 8, 3))
+        maps = keras.layers.Conv2D(4, 3, name="conv")(pixels)
+        maps = keras.layers.ReLU()(keras.layers.BatchNormalization(name="norm")(maps))
+        pooled = keras.layers.GlobalMaxPooling2D()(maps)
+        return keras.Model(pixels, keras.layers.Dense(3, "softmax", name="last")(pooled))
+
+    images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3), np.uint8)
+    both = Material(network.averaged([member(), member()]), ABOUT, lambda count: images[:count])
+    spec = TfLite(kind="tflite", precision="int8", keep_float=("member_?",))
+    with pytest.raises(UserError, match=r"expected one of: conv, global_max_pooling2d, "):
+        tflite.write(both, spec, tmp_path / "model_int8.tflite")
 
 
 def test_a_layer_that_is_none(material: Material, tmp_path: Path) -> None:

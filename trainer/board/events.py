@@ -128,7 +128,7 @@ def histogram(tag: str, values: np.ndarray) -> Value:
 def pr_curve(tag: str, truth_N: np.ndarray, scores_N: np.ndarray) -> Value:
     """Precision and recall of one label at THRESHOLDS equally spaced thresholds from 0 to 1: what
     scores at least as much counts as found. The numbers of the PR Curves dashboard: true and false
-    positives, true and false negatives, precision (0 where nothing is found), recall.
+    positives, true and false negatives, precision (1 where nothing is found), recall.
 
     Args:
         truth_N: bool, whether the label holds.
@@ -141,7 +141,8 @@ def pr_curve(tag: str, truth_N: np.ndarray, scores_N: np.ndarray) -> Value:
     missed_T = np.searchsorted(right, thresholds_T.astype(right.dtype))
     spared_T = np.searchsorted(wrong, thresholds_T.astype(wrong.dtype))
     found_T, mistaken_T = len(right) - missed_T, len(wrong) - spared_T
-    precision_T = found_T / np.maximum(found_T + mistaken_T, 1)
+    said_T = found_T + mistaken_T
+    precision_T = np.where(said_T, found_T / np.maximum(said_T, 1), 1)  # else a line down to 0
     recall_T = found_T / max(len(right), 1)
     rows = np.stack([found_T, mistaken_T, spared_T, missed_T, precision_T, recall_T])
     metadata = pr_curves.create_summary_metadata("", "", THRESHOLDS)

@@ -12,6 +12,9 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 
 # Layers of one block are one node that opens: `conv2_block1_1_bn`, `block_3_expand`.
 BLOCK = re.compile(r"(?P<block>\w*?block_?\d+[a-z]?)_(?P<layer>\w+)")
+# TensorBoard takes these for a series, `re_lu_[1-5]`, and draws it beside the network it is part
+# of, which falls to pieces. A space after the number is not seen, and makes it no number.
+NUMBERED = re.compile(r"(?<![^/])\D*\d+$")
 SILENT = {"name", "trainable", "dtype", "batch_shape", "data_format", "registered_name"}
 
 
@@ -31,6 +34,7 @@ def _nodes(model: Any, scope: str, given: Mapping[str, str]) -> Iterator[NodeDef
     for operation, sources in _calls(model):
         feeds = list(dict.fromkeys(ends[each.name] for each in sources))
         name = scope + BLOCK.sub(r"\g<block>/\g<layer>", operation.name)
+        name = NUMBERED.sub(r"\g<0> ", name)
         while name in ends.values():  # the layer works in a second place too
             name += "_again"
         if operation.name in given:

@@ -156,8 +156,10 @@ def _nodes(debugger: Any, model: keras.Model) -> dict[str, list[str]]:
     debugger.run()
     table = io.StringIO()
     debugger.layer_statistics_dump(table)
+    # A network inside the network has the weights of its layers, and is not what is meant.
     known = {
-        layer.name: any(len(weight.shape) > 1 for weight in layer.weights)
+        layer.name: not isinstance(layer, keras.Model)
+        and any(len(weight.shape) > 1 for weight in layer.weights)
         for layer in model._flatten_layers(include_self=False)
     }
     nodes: dict[str, list[str]] = {}

@@ -6,6 +6,7 @@ N validation pictures that could be read, H, W, C image, K classes.
 import functools
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
@@ -78,8 +79,9 @@ def compare(config: Config, job: Job, this: runs.Run, state: checkpoint.State) -
     with suppress(OSError):  # it was not evaluated
         tested = json.loads(this.metrics.read_text(encoding="utf-8"))
         found |= {f"result/test_{name}": tested[name] for name in COMPARED if name in tested}
-    name = f"{config.name}/{this.folder.name}"
-    write_alone(this.hparams, hparams.row(name, values, found))
+    # The table shows fourteen letters of it: with the month first rows can be told apart.
+    time = re.sub(r"^\d{4}-(?=\d\d-\d\d_)", "", this.folder.name)
+    write_alone(this.hparams, hparams.row(f"{time} {config.name}", values, found))
 
 
 def _pages(config: Config, job: Job) -> Iterator[Page]:

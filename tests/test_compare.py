@@ -191,6 +191,23 @@ def test_runs_that_cannot_be_compared(workplace: Path, trainer: Trainer) -> None
     assert "no such run" in err(one.folder, "nowhere")
 
 
+def test_a_folder_of_several_runs_names_them(workplace: Path, trainer: Trainer) -> None:
+    whole = Path("runs/small/crossval/then")
+    for name in ("fold_0", "fold_1"):
+        (whole / name / "later").mkdir(parents=True)
+        (whole / name / "later/config.yaml").touch()
+        (whole / name / "latest").symlink_to("later")
+    (whole.parent / "latest").symlink_to("then")
+    for target in (whole.parent / "latest", whole.parent, whole.parent.parent):
+        done = trainer("compare", target, "runs/other")
+        inside = "runs/small/crossval/latest"
+        assert (done.code, done.err) == (
+            2,
+            f"error: {target}: is no run: it has no config.yaml\n"
+            f"  the runs in it are {inside}/fold_0/latest, {inside}/fold_1/latest\n",
+        )
+
+
 def test_without_predictions_there_is_no_test(workplace: Path, trainer: Trainer) -> None:
     one, two = made("one", "11"), made("two", "11")
     two.evaluated("test").predictions.unlink()

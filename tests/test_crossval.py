@@ -241,13 +241,13 @@ def test_going_on_demands_the_same_config_and_pictures(
     ("split", "folds", "message"),
     [
         ("{test: 0}", ["--folds", 30],
-         "error: --folds 30: class 'blue' has 9 pictures, too few for 30 folds: 1 in each\n"
+         "error: --folds 30: class 'blue' has 3 pictures, too few for 30 folds: 1 in each\n"
          "  add pictures of the class or remove it, or make fewer folds\n"),
         ("{test: 0, folds: 2}", ["--folds", 30],
-         "error: --folds 30: class 'blue' has 9 pictures, too few for 30 folds: 1 in each\n"
+         "error: --folds 30: class 'blue' has 3 pictures, too few for 30 folds: 1 in each\n"
          "  add pictures of the class or remove it, or make fewer folds\n"),
-        ("{validation: 0.05, test: 0.9}", [],
-         "error: --folds 5, as nothing else is said: class 'blue' has 9 pictures, too few for 5 folds: 1 in "
+        ("{test: 0.25}", [],
+         "error: --folds 5, as nothing else is said: class 'blue' has 3 pictures, too few for 5 folds: 1 in "
          "each and 1 for test\n  add pictures of the class or remove it, or make fewer folds\n"),
     ],
 )  # fmt: skip
@@ -255,6 +255,8 @@ def test_the_number_of_folds_is_called_as_it_was_typed(
     config: Path, trainer: Trainer, split: str, folds: list[Any], message: str
 ) -> None:
     config.write_text(ONE_EPOCH.replace("{validation: 0.25, test: 0.25}", split))
+    for path in sorted(Path("pictures/blue").iterdir())[3:]:
+        path.unlink()
     done = trainer("crossval", config, *folds)
     assert (done.code, done.err) == (2, message)
 

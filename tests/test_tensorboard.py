@@ -364,9 +364,10 @@ def visit(address: str) -> None:
     for path in ("scalars/tags", "images/tags", "pr_curves/tags", "histograms/tags", "text/tags",
                  "distributions/tags", "timeseries/tags", "graphs/info"):  # fmt: skip
         with urllib.request.urlopen(f"{address}data/plugin/{path}", timeout=60) as answer:
-            assert any(name.endswith(("/train", "/validation")) for name in json.load(answer)), path
-    asked = {"experimentName": ".", "allowedStatuses": [], "colParams": [], "sliceSize": 9}
-    for path in ("experiment", "session_groups"):
+            assert json.load(answer), path
+    name = {"experimentName": "."}
+    rows = {**name, "allowedStatuses": [], "colParams": [], "startIndex": 0, "sliceSize": 9}
+    for path, asked in (("experiment", name), ("session_groups", rows)):
         request = urllib.request.Request(
             f"{address}data/plugin/hparams/{path}", json.dumps(asked).encode(),
             {"Content-Type": "application/json"},

@@ -57,6 +57,6 @@ class Evaluation(Section):
     thresholds: Literal["f1"] | Annotated[float, Field(gt=0, lt=1)] = "f1"
     slices: Annotated[tuple[str, ...], Strict(False)] = ()  # columns of the CSV: figures by value
     bootstrap: int = Field(default=1000, ge=0)  # resamples; 0: no intervals
-    level: float = Field(default=0.95, gt=0, lt=1)  # share of them inside an interval
+    level: float = Field(default=0.95, gt=0, lt=1)  # confidence of the intervals
     confidence: Confidence = Confidence()
     gates: Gates = Gates()

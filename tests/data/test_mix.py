@@ -10,6 +10,7 @@ from trainer.config.data import Mix
 from trainer.data import mix as module
 from trainer.data.batch import Batch
 from trainer.data.mix import blend, mix, mixing, paste
+from trainer.data.stream import Shard
 
 OTHERS = np.array([1, 0])
 
@@ -143,7 +144,7 @@ def test_parts_of_a_batch_are_mixed_as_the_whole(spec: Mix, count: int) -> None:
     whole = batch(7)
     apply(whole, spec, 1, 5)
     for index in range(count):
-        rows = list(range(index, 7, count))
+        rows = list(Shard(index, count).rows(7))
         drawn = mixing(spec, 1, 5, 7)
         assert drawn
         needed, local = drawn.needed(rows)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.data.stream import Shard
 from trainer.errors import UserError
 from trainer.training.peers import Peers
 
@@ -74,7 +75,8 @@ def test_rows_come_in_the_order_of_the_batches(monkeypatch: pytest.MonkeyPatch) 
     """Two batches of 7 rows: workers have 3, 2 and 2 of each."""
 
     def rows(peers: Peers) -> list[int]:
-        mine = [10 * step + row for step in range(2) for row in range(peers.worker, 7, 3)]
+        shard = Shard(peers.worker, 3).rows(7)
+        mine = [10 * step + row for step in range(2) for row in shard]
         return peers.rows(np.array(mine), 2).tolist()
 
     assert everywhere(rows, monkeypatch) == [[*range(7), *range(10, 17)]] * 3

@@ -19,15 +19,18 @@ Order = Callable[[int], int]  # position -> index of the example there, in const
 
 
 class Shard(NamedTuple):
-    """The part of every batch that is made here, where several machines share the work: row
-    `worker`, and every `workers`-th after it."""
+    """The part of every batch that is made here, where several machines share the work: rows beside
+    each other, as MirroredStrategy gives them to its replicas, and one more for the first workers
+    where they cannot be as many for each."""
 
     worker: int = 0
     workers: int = 1
 
     def rows(self, size: int) -> range:
         """Its rows of a batch of `size`."""
-        return range(self.worker, size, self.workers)
+        fewest, more = divmod(size, self.workers)
+        start = self.worker * fewest + min(self.worker, more)
+        return range(start, start + fewest + (self.worker < more))
 
 
 WHOLE = Shard()
@@ -35,7 +38,8 @@ WHOLE = Shard()
 
 def positions(step: int, size: int, shard: Shard = WHOLE) -> range:
     """Those that make the batch of a step, `size` in all, or a part of it."""
-    return range(step * size + shard.worker, (step + 1) * size, shard.workers)
+    rows = shard.rows(size)
+    return range(step * size + rows.start, step * size + rows.stop)
 
 
 def permutation(seed: int, turn: int, count: int, member: int = 0) -> np.ndarray:

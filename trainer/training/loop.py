@@ -69,8 +69,8 @@ def _distributed(batches: tf.data.Dataset, strategy: tf.distribute.Strategy) -> 
     if peers.workers == 1:
         return strategy.experimental_distribute_dataset(batches)
 
-    rows = batches.element_spec[2].shape[0]
-    ends = [rows * number // peers.replicas for number in range(peers.replicas + 1)]
+    fewest, more = divmod(batches.element_spec[2].shape[0], peers.replicas)
+    ends = [number * fewest + min(number, more) for number in range(peers.replicas + 1)]
 
     def shared(*batch: tf.Tensor) -> tf.data.Dataset:
         """One element for each replica."""

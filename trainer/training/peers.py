@@ -72,11 +72,7 @@ class Peers(NamedTuple):
         if self.workers == 1:
             return here
         parts = [part.reshape(steps, -1, *part.shape[1:]) for [part] in self.gather(here)]
-        size = sum(part.shape[1] for part in parts)
-        whole = np.empty((steps, size, *here.shape[1:]), here.dtype)
-        for index, part in enumerate(parts):
-            whole[:, index :: self.workers] = part
-        return whole.reshape(-1, *here.shape[1:])
+        return np.concatenate(parts, axis=1).reshape(-1, *here.shape[1:])
 
     def most(self, *values: int) -> tuple[int, ...]:
         """The largest that any worker has, of each; below 2³¹."""

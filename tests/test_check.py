@@ -29,7 +29,7 @@ network: 3,139 parameters, all trainable; 30,240 multiply-adds (MACs) per pictur
 └───┴─────────────┴────────────┴──────┴─────────┴────────┴────────┘
 memory   at least 50 kB and 12 kB per picture (60 kB per batch) to train, 13 kB and 8.1 kB per picture to predict
 cache    off
-devices  CPU, strategy single (1 replica), float32
+devices  CPU, one replica (training.strategy auto: no GPU), float32
 plan     2 epochs of 3 steps of 5 pictures
 """
 
@@ -116,7 +116,8 @@ def test_two_replicas_synchronised(small: Path) -> None:
     command += ["--set", "training.strategy=mirrored"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "(2 replicas)" in done.stdout
+    line = "2 logical CPUs, mirrored over 2 replicas (training.strategy mirrored), float32"
+    assert f"devices  {line}\n" in done.stdout
     assert "30,240 multiply-adds (MACs) per picture\n" in done.stdout
 
 

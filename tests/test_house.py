@@ -246,7 +246,7 @@ def test_options_live_in_the_config_not_on_the_command_line() -> None:
         "fit": ["--resume", "--set", "--workers"],
         "crossval": ["--ensemble", "--folds", "--resume", "--set"],
         "compare": ["--json", "--out"],
-        "check": ["--set"],
+        "check": ["--devices", "--set"],
         "evaluate": ["--data", "--set", "--split"],
         "report": ["--seconds", "--set"],
         "export": ["--set"],

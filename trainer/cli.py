@@ -141,12 +141,22 @@ def compare(
 
 
 @app.command()
-def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
+def check(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006
+    devices: Annotated[
+        bool, typer.Option("--devices", help="Prove that all devices train what one would.")
+    ] = False,
+) -> None:
     """Build everything that fit would, and train nothing."""
     with _reported(), _loaded(config, overrides) as settings:
+        from trainer.commands import _devices
         from trainer.commands import check as verb
 
-        verb.run(settings)
+        if devices:
+            _devices.run(config, settings, overrides)
+        else:
+            verb.run(settings)
 
 
 @app.command()

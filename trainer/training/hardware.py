@@ -9,6 +9,7 @@ import tensorflow as tf
 from trainer.config.training import Training
 from trainer.errors import UserError
 from trainer.training import cluster as clusters
+from trainer.training import devices
 from trainer.training.cluster import Cluster
 from trainer.training.peers import Peers
 
@@ -71,17 +72,32 @@ def full_precision() -> None:
 
 
 def described(strategy: tf.distribute.Strategy, spec: Training) -> str:
-    """One line for the user: what the run works on."""
-    gpus = len(tf.config.list_logical_devices("GPU"))
-    device = f"{gpus} GPU{'s' * (gpus != 1)}" if gpus else "CPU"
-    replicas = strategy.num_replicas_in_sync
-    name = "single" if strategy is tf.distribute.get_strategy() else "mirrored"
-    peers = Peers.of(strategy)
-    if peers.workers > 1:
-        name, device = f"multi_worker, {peers.workers} workers", f"{device} of each"
-    return (
-        f"{device}, strategy {name} ({replicas} replica{'s' * (replicas != 1)}), {spec.precision}"
-    )
+    """One line for the user: what the run works on, and why."""
+    workers = Peers.of(strategy).workers
+    return devices.described(visible(), strategy.num_replicas_in_sync, spec, workers)
+
+
+def visible() -> list[devices.Device]:
+    """The GPUs that TensorFlow may use; without one the CPU, as often as it was divided.
+
+    Looking at GPUs takes none of their memory.
+    """
+    details = tf.config.experimental.get_device_details
+    gpus = [devices.device("GPU", details(gpu)) for gpu in tf.config.get_visible_devices("GPU")]
+    return gpus or [devices.Device("CPU")] * len(tf.config.list_logical_devices("CPU"))
+
+
+def restrict(kind: str, count: int) -> None:
+    """Leaves so many GPUs to be seen; or none, and divides the CPU into so many logical devices.
+
+    Only before TensorFlow has used a device: it is for a process of its own.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    tf.config.set_visible_devices(gpus[:count] if kind == "GPU" else [], "GPU")
+    if kind == "CPU":
+        [cpu] = tf.config.list_physical_devices("CPU")
+        parts = [tf.config.LogicalDeviceConfiguration()] * count
+        tf.config.set_logical_device_configuration(cpu, parts)
 
 
 def demand_full_replicas(strategy: tf.distribute.Strategy, batch_size: int) -> None:

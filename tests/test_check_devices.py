@@ -2,16 +2,20 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 import pytest
 
 from tests.conftest import Outcome
 from trainer.commands import _devices, _replicas
 from trainer.commands._devices import Row, Speed, Trial
 from trainer.errors import Failed
+from trainer.training import hardware
+from trainer.training.devices import Device
 
 Trainer = Callable[..., Outcome]
 
@@ -103,12 +107,55 @@ def test_what_is_tried_depends_on_the_gpus() -> None:
 @pytest.mark.parametrize(
     ("names", "line"),
     [
-        (["Tesla T4"], "one GPU found (Tesla T4): two logical CPU devices show that the code is exact"),
-        (["Tesla T4"] * 2, "2 GPUs found (Tesla T4)"),
+        (["Tesla T4"], "1 GPU (Tesla T4): two logical CPU devices show that the code is exact"),
+        (["Tesla T4"] * 2, "2 GPUs (Tesla T4)"),
+        ([""] * 2, "2 GPUs"),
     ],
 )  # fmt: skip
 def test_what_was_found(names: list[str], line: str) -> None:
     assert _devices._found(names) == line
+
+
+def test_a_machine_with_gpus(
+    small: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that are made up, whose second replica learns something else."""
+    gpus = [Device("GPU", "Tesla T4", (7, 5))] * 2
+    asked = []
+
+    def ask(path: Path, overrides: Sequence[str], trial: Trial, place: Path) -> dict[str, Any]:
+        asked.append(trial)
+        np.savez(place, np.full(3, 0.5 * trial.replicas))
+        steps = {"seconds": {str(5 * each): 0.01 for each in {1, trial.replicas}}}
+        if not trial.exact:
+            return steps
+        history = {"loss": [2.0, 1.0], "gradient_norm": [3.0, 4.0]}
+        rounding = {"loss": 1e-7, "gradient_norm": 1e-7, "weights": 1e-7}
+        exact = {"history": history, "moved": 0.25, "apart": {}, "rounding": rounding}
+        return steps | exact
+
+    monkeypatch.setattr(_devices, "_ask", ask)
+    monkeypatch.setattr(hardware, "visible", lambda: gpus)
+    done = trainer("check", small, "--devices")
+    assert done.code == 1
+    assert asked == _devices.trials(2)
+    assert done.out.startswith("devices  2 GPUs (Tesla T4)\ntrying   2 GPUs, float32\n")
+    cells = [re.split(r" *│ *", line)[1:-1] for line in done.out.splitlines() if "│" in line]
+    assert cells[:3] == [
+        ["loss", "1", "1", "0.0e+00", "1.0e-07", "1.0e-05", "equal"],
+        ["gradient_norm", "4", "4", "0.0e+00", "1.0e-07", "4.0e-05", "equal"],
+        ["weights moved", "0.25", "0.25", "5.0e-01", "1.0e-07", "1.0e-05", "differs"],
+    ]
+    assert cells[3:7] == [
+        ["1 GPU", "float32", "5", "500", "500", "100%"],
+        ["2 GPUs", "float32", "5", "500", "250", "50%"],
+        ["2 GPUs", "float32", "10", "1,000", "500", "100%"],
+        ["1 GPU", "mixed_float16", "5", "500", "500", "100%"],
+    ]
+    assert done.err == (
+        "error: 2 replicas train something else than one: weights moved\n"
+        "  no layer of this network may do that; train with training.strategy: single here\n"
+    )
 
 
 @pytest.mark.parametrize(

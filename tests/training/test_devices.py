@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
+import tensorflow as tf
 
 from trainer.config.training import Training
-from trainer.training import devices
+from trainer.training import devices, hardware
 from trainer.training.devices import Device
 
 A100 = {"device_name": "NVIDIA A100-SXM4-40GB", "compute_capability": (8, 0)}
@@ -83,3 +84,34 @@ def test_precision_goes_by_the_compute_capability(capability: tuple[int, int], b
 def test_a_tpu_gains_from_bfloat16_alone() -> None:
     assert devices.advised([Device("TPU")]) == "mixed_bfloat16"
     assert not devices.gains("mixed_float16", [Device("TPU")])
+
+
+def test_gpus_are_known_by_what_their_driver_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hardware.visible() == [Device("CPU")]
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["one", "two"])
+    details = {"one": A100, "two": {}}
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", details.__getitem__)
+    a100 = Device("GPU", "NVIDIA A100-SXM4-40GB", (8, 0))
+    assert hardware.visible() == [a100, Device("GPU")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "seen"), [("GPU", 2, ["a", "b"]), ("GPU", 1, ["a"]), ("CPU", 3, [])]
+)
+def test_devices_can_be_hidden(
+    kind: str, count: int, seen: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {"GPU": ["a", "b", "c"], "CPU": ["cpu"]}
+    visible, parts = {}, {}
+    monkeypatch.setattr(tf.config, "list_physical_devices", there.__getitem__)
+    monkeypatch.setattr(
+        tf.config, "set_visible_devices", lambda devices, kind: visible.update({kind: devices})
+    )
+    monkeypatch.setattr(
+        tf.config,
+        "set_logical_device_configuration",
+        lambda device, found: parts.update({device: len(found)}),
+    )
+    hardware.restrict(kind, count)
+    assert visible == {"GPU": seen}
+    assert parts == ({"cpu": count} if kind == "CPU" else {})

@@ -117,9 +117,10 @@ def _found(names: Sequence[str]) -> str:
             "no GPU found: two logical CPU devices show that the code is exact, not that it is fast"
         )
     models = ", ".join(dict.fromkeys(name for name in names if name))
+    found = f"{len(names)} GPU{'s' * (len(names) > 1)}" + (f" ({models})" if models else "")
     if len(names) == 1:
-        return f"one GPU found ({models}): two logical CPU devices show that the code is exact"
-    return f"{len(names)} GPUs found ({models})"
+        return f"{found}: two logical CPU devices show that the code is exact"
+    return found
 
 
 def _ask(path: Path, overrides: Sequence[str], trial: Trial, place: Path) -> dict[str, Any]:

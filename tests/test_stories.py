@@ -360,7 +360,7 @@ def test_mixed_precision_trains_resumes_and_exports_float32(
     assert trainer("fit", small, *options, "--set", "name=whole").code == 0
     fitted = trainer("fit", small, *options, "--set", "training.epochs=1")
     assert fitted.code == 0, fitted.err
-    assert f"strategy single (1 replica), {precision}\n" in fitted.out
+    assert f"one replica (training.strategy auto: no GPU), {precision}" in fitted.out
     assert trainer("fit", small, *options, "--resume").code == 0
     assert history(Path("runs/small/latest")) == history(Path("runs/whole/latest"))
     assert trainer("export", "runs/small/latest").code == 0
@@ -369,7 +369,8 @@ def test_mixed_precision_trains_resumes_and_exports_float32(
 def test_mirrored_is_forced_by_the_config(small: Path, trainer: Trainer) -> None:
     fitted = trainer("fit", small, "--set", "training.strategy=mirrored")
     assert fitted.code == 0, fitted.err
-    assert "strategy mirrored (1 replica), float32\n" in fitted.out
+    line = "CPU, mirrored over 1 replica (training.strategy mirrored), float32"
+    assert f"devices  {line}\n" in fitted.out
 
 
 @pytest.mark.parametrize(
@@ -422,7 +423,7 @@ def test_two_replicas_fit_resume_and_export_as_one_device(
     assert stopped.returncode == 130, stopped.stderr
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "strategy mirrored (2 replicas), float32\n" in done.stdout
+    assert "mirrored over 2 replicas (training.strategy mirrored), float32\n" in done.stdout
     one, two = history(Path("runs/one/latest")), history(Path("runs/small/latest"))
     assert len(two) == 3
     for expected, received in zip(one, two, strict=True):

@@ -150,7 +150,16 @@ def assert_equal(one: str, other: str) -> None:
         assert (latest(one) / name).read_text() == (latest(other) / name).read_text()
 
 
-def test_two_workers_and_two_replicas_train_what_one_trains(config: str) -> None:
+def told(monkeypatch: pytest.MonkeyPatch, worker: int) -> None:
+    """Of a second worker, which is not there."""
+    cluster = {"worker": ["localhost:29311", "localhost:29312"]}
+    task = {"type": "worker", "index": worker}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
+
+
+def test_two_workers_and_two_replicas_train_what_one_trains(
+    config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """AdamW, clipping, accumulation, averages, class weights, mixed pictures, regularizer,
     synchronized statistics; sets divisible by nothing."""
     alone = ran("fit", config)
@@ -169,6 +178,10 @@ def test_two_workers_and_two_replicas_train_what_one_trains(config: str) -> None
     log = (latest("two") / "workers" / "1.log").read_text()
     assert "epoch 2/2" in log
     assert not [path for path in Path("runs").rglob(".*") if path.name != ".lock"]
+    told(monkeypatch, 1)  # nobody is waited for where nothing is left to do
+    again = ran("fit", config, "--set", "name=two", "--resume")
+    assert again.code == 0, again.err
+    assert again.out.startswith(f"finished runs/two/{latest('two').name} after 2 epochs; ")
 
 
 def test_a_worker_that_dies_ends_the_others_and_any_number_goes_on(config: str) -> None:
@@ -221,12 +234,8 @@ def test_no_worker_outlives_the_launcher(config: str) -> None:
     assert not [child for child in children if Path("/proc", child).exists()]
 
 
-def test_a_worker_that_never_comes_is_named(
-    config: str, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    workers = {"worker": ["localhost:29311", "localhost:29312"]}
-    told = {"cluster": workers, "task": {"type": "worker", "index": 0}}
-    monkeypatch.setenv("TF_CONFIG", json.dumps(told))
+def test_a_worker_that_never_comes_is_named(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told(monkeypatch, 0)
     end = ran("fit", config, "--set", "training.worker_timeout=1")
     assert end.code == 75
     assert end.err == (

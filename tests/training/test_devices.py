@@ -115,3 +115,13 @@ def test_devices_can_be_hidden(
     hardware.restrict(kind, count)
     assert visible == {"GPU": seen}
     assert parts == ({"cpu": count} if kind == "CPU" else {})
+
+
+def test_several_workers_are_said() -> None:
+    assert devices.described([Device("CPU")], 2, spec(), workers=2) == (
+        "CPU, mirrored over 2 replicas of 2 workers (training.strategy auto: the environment tells "
+        "of others), float32"
+    )
+    assert devices.described([Device("CPU")], 3, spec("multi_worker"), workers=3) == (
+        "CPU, mirrored over 3 replicas of 3 workers (training.strategy multi_worker), float32"
+    )

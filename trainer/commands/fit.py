@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import keras
@@ -18,7 +18,7 @@ from trainer.config import Config
 from trainer.data import feed, split_file
 from trainer.data.pipeline import Faults, reported
 from trainer.data.stream import Shard
-from trainer.errors import Interrupted
+from trainer.errors import Interrupted, UserError
 from trainer.training import checkpoint, display, freeze, hardware, interrupt, loop, objective
 from trainer.training.cluster import Cluster
 from trainer.training.peers import Peers
@@ -45,6 +45,11 @@ def run(
             came out and what is next.
         cluster: the workers.
     """
+    if cluster and resume and (done := _trained(config)):
+        if cluster.worker:
+            _resume.say_finished(config, *done)
+            return done[0]
+        cluster = None  # nobody is waited for who may have ended well before
     with ExitStack() as stack:
         follow = stack.enter_context(terminal.apart()) if cluster and cluster.worker else None
         strategy = hardware.prepare(config.training, config.seed, cluster)
@@ -82,6 +87,16 @@ def run(
             if peers.chief and config.tensorboard.enabled and config.tensorboard.hparams:
                 _board.compare(config, job, this, state)
     return this
+
+
+def _trained(config: Config) -> tuple[runs.Run, checkpoint.State] | None:
+    """The run to go on with, if nothing is left to train in it."""
+    with suppress(UserError, ExceptionGroup), terminal.muted():
+        this = runs.resumable(config)
+        state = _resume.found(config, this).state if this else None
+        if this and state and _resume.finished(config, state):
+            return this, state
+    return None
 
 
 def _resumable(config: Config, peers: Peers) -> runs.Run | None:

@@ -88,7 +88,7 @@ class Training(Section):
     frozen: Frozen = "none"
     batch_norm: BatchNorm = "follow"
     strategy: Literal["auto", "single", "mirrored", "multi_worker"] = "auto"
-    worker_timeout: float = Field(default=300.0, gt=0)  # seconds that workers wait for each other
+    worker_timeout: float = Field(default=600.0, gt=0)  # seconds that workers wait for each other
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     jit_compile: Literal["auto"] | bool = "auto"
     optimizer: Optimizer = Call("AdamW")

@@ -43,9 +43,7 @@ def advised(devices: Sequence[Device]) -> str:
     return next((each for each in TENSOR_CORES if gains(each, devices)), "")
 
 
-def described(
-    devices: Sequence[Device], replicas: int, spec: Training, workers: int = 1
-) -> str:
+def described(devices: Sequence[Device], replicas: int, spec: Training, workers: int = 1) -> str:
     """One line for the user: devices, strategy and precision, each with its reason.
 
     Args:
@@ -56,10 +54,9 @@ def described(
     mirrored = replicas > 1 or spec.strategy == "mirrored"
     how = f"mirrored over {_counted(replicas, 'replica')}" if mirrored else "one replica"
     how += f" of {workers} workers" if workers > 1 else ""
-    return (
-        f"{_named(devices)}, {how} (training.strategy {spec.strategy}{_why(devices, spec, workers)}), "
-        f"{spec.precision}{_advice(devices, spec.precision)}"
-    )
+    strategy = f"training.strategy {spec.strategy}{_why(devices, spec, workers)}"
+    precision = f"{spec.precision}{_advice(devices, spec.precision)}"
+    return f"{_named(devices)}, {how} ({strategy}), {precision}"
 
 
 def _named(devices: Sequence[Device]) -> str:

@@ -1,18 +1,19 @@
 """Several workers of one training: what each of them does, and what becomes of them if one ends."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import keras
 import tensorflow as tf
 
-from trainer import files
+from trainer import files, terminal
 from trainer import run as runs
+from trainer.commands import _resume
 from trainer.config import Config
 from trainer.errors import Failed, Lost, UserError
 from trainer.training import cluster as clusters
+from trainer.training import hardware
 from trainer.training.cluster import Cluster
 from trainer.training.peers import Peers
 
@@ -59,22 +60,34 @@ def own(
     return [each for each in callbacks if peers.chief or not isinstance(each, WRITERS)]
 
 
-def log(this: runs.Run, peers: Peers) -> Path:
-    """Where a worker that is not the first says what it has to say."""
-    path = this.log(peers.worker)
-    files.demand_writable(path, "runs")
-    return path
+@contextmanager
+def met(config: Config, cluster: Cluster | None) -> Iterator[tuple[Peers, Callable]]:
+    """The workers, once all are there and want the same; they leave the block together.
+
+    What those say that are not the first is kept, and goes to a file of the run once the function
+    that is yielded too has been called with it.
+
+    Raises: Lost if one of them does not come, or is gone before the end.
+    """
+    with ExitStack() as stack:
+        apart = stack.enter_context(terminal.apart()) if cluster and cluster.worker else None
+        peers = Peers.of(hardware.prepare(config.training, config.seed, cluster))
+
+        def follow(this: runs.Run) -> None:
+            if apart:
+                path = this.log(peers.worker)
+                files.demand_writable(path, "runs")
+                apart(path)
+
+        if cluster:
+            stack.enter_context(_together(peers, cluster))
+        peers.demand_same("settings", _resume.recipe(config))
+        yield peers, follow
 
 
 @contextmanager
-def together(peers: Peers, cluster: Cluster | None) -> Iterator[None]:
-    """All workers leave the block together.
-
-    Raises: Lost if one of them is gone before.
-    """
-    if not cluster:
-        yield
-        return
+def _together(peers: Peers, cluster: Cluster) -> Iterator[None]:
+    """All workers leave the block together. Raises: Lost."""
     try:
         try:
             yield
@@ -92,9 +105,10 @@ def _lost(error: tf.errors.OpError, cluster: Cluster) -> str:
         for index, address in enumerate(cluster.workers)
         if f"task:{index}" in str(error) and index != cluster.worker
     ]
+    why = "" if gone else f" ({error.message.splitlines()[-1] if error.message else error})"
     who = " and ".join(gone) or "another worker"
     return (
-        f"{who} has ended or cannot be reached, so worker {cluster.worker} ends too\n"
+        f"{who} has ended or cannot be reached, so worker {cluster.worker} ends too{why}\n"
         "  its own messages say why. Start all of them again with --resume: the run goes on from "
         "its last checkpoint"
     )

@@ -51,17 +51,13 @@ def run(
             return done[0]
         cluster = None  # nobody is waited for who may have ended well before
     with ExitStack() as stack:
-        follow = stack.enter_context(terminal.apart()) if cluster and cluster.worker else None
-        strategy = hardware.prepare(config.training, config.seed, cluster)
-        peers = Peers.of(strategy)
-        stack.enter_context(_workers.together(peers, cluster))
-        peers.demand_same("settings", _resume.recipe(config))
+        peers, follow = stack.enter_context(_workers.met(config, cluster))
         this = _resumable(config, peers) if resume else None  # before anything is drawn
         start = _resume.Start(checkpoint.State())
         if this:
             start = _begin_again(config, this, peers, stack)
         state = start.state
-        job = assemble(config, this, state.phase, strategy)
+        job = assemble(config, this, state.phase, peers.strategy)
         over = _resume.finished(config, state)
         if this:
             if peers.chief:
@@ -73,8 +69,7 @@ def run(
                 return this
         else:
             this = _created(config, job, resume, stack)
-        if follow:
-            follow(_workers.log(this, peers))
+        follow(this)
         faults = Faults({}, [])
         if not over:
             state = _train(config, job, this, start, faults, watchers, part)

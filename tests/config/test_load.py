@@ -90,7 +90,7 @@ def test_all_mistakes_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("training.strategy=al", "training.strategy: expected 'auto', 'single' or 'mirrored', received the text 'al'"),
+        ("training.strategy=al", "training.strategy: expected 'auto', 'single', 'mirrored' or 'multi_worker', received the text 'al'"),
         ("training.epochs=0", "training.epochs: expected greater than or equal to 1, received 0"),
         ("training.epochs=2.5", "training.epochs: expected a whole number, received 2.5"),
         ("training.epochs=true", "training.epochs: expected a whole number, received true"),

@@ -48,3 +48,17 @@ def test_what_is_ignored_in_the_background_stays_ignored() -> None:
             heed.on_train_batch_end(0)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_workers_hear_of_a_signal_when_they_agree() -> None:
+    """Another has heard SIGTERM, and its clock says that it is time to write."""
+    others = iter([(0, 0), (signal.SIGTERM, 1)])
+    with heeded(lambda *mine: tuple(map(max, mine, next(others)))) as heed:
+        send(signal.SIGINT)
+        assert not heed.asked()  # of the others nobody knows yet
+        heed.agree()
+        assert (heed.number, heed.late, heed.asked()) == (signal.SIGINT, False, True)
+        heed.agree()
+        assert (heed.number, heed.late) == (signal.SIGTERM, True)
+        with pytest.raises(Stopped):
+            heed.on_train_batch_end(0)

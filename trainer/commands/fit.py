@@ -167,7 +167,9 @@ def _train(
 ) -> checkpoint.State:
     """Trains to the end, or to the signal that stops it."""
     with ExitStack() as stack:
-        heed = stack.enter_context(interrupt.heeded(job.peers.most))
+        heed = stack.enter_context(
+            interrupt.heeded(job.peers.most if job.peers.workers > 1 else None)
+        )
         done = start.state.epoch * job.steps + start.state.step
         shard = Shard(job.peers.worker, job.peers.workers)
         fed = stack.enter_context(

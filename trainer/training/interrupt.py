@@ -34,21 +34,29 @@ class Heed(keras.callbacks.Callback):
     before the end.
 
     Args:
-        most: the largest of numbers on all workers.
+        most: the largest of numbers on all workers; nothing: there are no others.
     """
 
     heard = 0  # the number of the signal that came here
-    number = 0  # of one that came to any worker
+    number = 0  # of one that came to any worker, and that all know of
     late = False  # whether it is time to write a checkpoint, as any worker's clock says
 
-    def __init__(self, most: Most = lambda *values: values) -> None:
+    def __init__(self, most: Most | None = None) -> None:
         super().__init__()
         self.most = most
         self.clock: Callable[[], bool] = lambda: False
 
+    def hear(self, number: int) -> None:
+        """A signal has come here."""
+        self.heard = number
+        if not self.most:
+            self.number = number
+
     def agree(self) -> None:
         """What any worker has heard is what all have heard."""
-        self.number, late = self.most(self.heard, int(self.clock()))
+        late = int(self.clock())
+        if self.most:
+            self.number, late = self.most(self.heard, late)
         self.late = bool(late)
 
     def asked(self) -> bool:
@@ -95,7 +103,7 @@ class Agreement(keras.callbacks.Callback):
 
 
 @contextmanager
-def heeded(most: Most = lambda *values: values) -> Iterator[Heed]:
+def heeded(most: Most | None = None) -> Iterator[Heed]:
     """A callback that knows whether SIGINT or SIGTERM came inside the block.
 
     Args:
@@ -110,7 +118,7 @@ def heeded(most: Most = lambda *values: values) -> Iterator[Heed]:
         if heed.heard and number == signal.SIGINT:
             raise KeyboardInterrupt
         if not heed.heard:
-            heed.heard = number
+            heed.hear(number)
             way = "; Ctrl-C once more stops at once" if number == signal.SIGINT else ""
             terminal.say(f"stopping after this step{way}")
 

@@ -254,6 +254,7 @@ def test_options_live_in_the_config_not_on_the_command_line() -> None:
         "explain": ["--class", "--layer", "--method", "--out"],
         "data fetch": ["--into"],
         "data inspect": ["--json", "--set"],
+        "data pack": ["--out", "--set", "--shard-size"],
         "data preview": ["--out", "--set"],
         "tensorboard": ["--port"],
         "serve": ["--batch", "--body", "--host", "--port", "--wait"],

@@ -383,6 +383,25 @@ def preview(
         verb.run(settings, out)
 
 
+@data.command()
+def pack(
+    config: ConfigFile,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FOLDER", help="For the shards; empty or not there.")
+    ],
+    overrides: Overrides = [],  # noqa: B006
+    size: Annotated[
+        float, typer.Option("--shard-size", metavar="MB", help="Of a shard, about.", min=0.001)
+    ] = 200,
+) -> None:
+    """Write the pictures as TFRecord shards with an index; goes on where it was stopped."""
+    with _reported(), _read(config, overrides) as settings:
+        _import_libraries()
+        from trainer.commands.data import pack as verb
+
+        verb.run(settings, out, size)
+
+
 @benchmark.command("input")
 def benchmark_input(
     config: ConfigFile,

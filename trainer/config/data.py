@@ -49,9 +49,10 @@ class Tfrecord(Section):
     """Shards of tf.train.Example with encoded images."""
 
     kind: Literal["tfrecord"]
-    path: str  # a file, a folder, or a pattern with *
+    path: str  # a file, a folder, or a pattern with *; or an address such as gs://bucket/folder
     image: str = "image/encoded"  # feature with the bytes of the file
     label: str = "image/class/label"  # feature with class indices or names; several: multi-label
+    name: str | None = None  # feature with what a picture is called; else shard and record
     classes: Annotated[tuple[str, ...], Strict(False)] | None = None
 
 

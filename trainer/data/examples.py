@@ -74,7 +74,7 @@ class Examples:
     def take(self, indices: np.ndarray) -> "Examples":
         """The examples at these positions, in this order."""
         return Examples(
-            Chosen(self.pictures, indices),
+            chosen(self.pictures, indices),
             self.labels[indices],
             self.classes,
             None if self.sides is None else self.sides[indices],
@@ -119,7 +119,19 @@ class Texts(Sequence[str]):
         for text in texts:
             block += os.fsencode(text)
             ends.append(len(block))
-        self._block, self._ends = bytes(block), ends
+        self._block: bytes | np.ndarray = bytes(block)
+        self._ends: array.array | np.ndarray = ends
+
+    @classmethod
+    def over(cls, block: "bytes | np.ndarray", ends: np.ndarray) -> "Texts":
+        """Over what `arrays` has given, which may be mapped from a file."""
+        texts = cls(())
+        texts._block, texts._ends = block, ends
+        return texts
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """All of it: the bytes, uint8, and where each text begins and ends there, int64 [N + 1]."""
+        return np.frombuffer(self._block, np.uint8), np.asarray(self._ends, np.int64)
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -135,7 +147,7 @@ class Texts(Sequence[str]):
             index += len(self)
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return os.fsdecode(self._block[self._ends[index] : self._ends[index + 1]])
+        return os.fsdecode(bytes(self._block[self._ends[index] : self._ends[index + 1]]))
 
 
 def _without_waiting(path: str, flags: int) -> int:
@@ -236,6 +248,14 @@ class Chosen:
     def stamp(self, index: int) -> tuple[int, int]:
         """As there."""
         return self.pictures.stamp(self.indices[index])
+
+
+def chosen(pictures: Pictures, indices: np.ndarray) -> Chosen:
+    """The pictures at these positions; of pictures that were chosen themselves, straight from where
+    they come."""
+    if isinstance(pictures, Chosen):
+        return Chosen(pictures.pictures, pictures.indices[indices])
+    return Chosen(pictures, indices)
 
 
 def stamp(path: str) -> tuple[int, int]:

@@ -24,13 +24,15 @@ def read(source: Tfds) -> Examples:
     """
     builder = _builder(source)
     _prepare(builder, source)
-    names = _names(builder.info.features, source)
+    classes = _names(builder.info.features, source)
     shards = _shards(builder.info.splits, source)
     root = Path(builder.data_path)
     inner = Tfrecord(
-        kind="tfrecord", path=str(root), image=source.image, label=source.label, classes=names
+        kind="tfrecord", path=str(root), image=source.image, label=source.label, classes=classes
     )
-    return tfrecord.indexed(inner, root, [path.relative_to(root).as_posix() for path in shards])
+    return tfrecord.indexed(
+        inner, str(root), [path.relative_to(root).as_posix() for path in shards]
+    )
 
 
 def _builder(source: Tfds) -> Any:

@@ -1,0 +1,173 @@
+"""The index of shards: where every picture lies and what it shows, without opening a shard.
+
+It is the folder `index` beside the shards: arrays that are mapped into memory, not read, so that a
+hundred million pictures cost what is looked at, once for all processes of a machine; and
+`about.json`, which says what they are of.
+
+S shards, N records, L labels in all.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trainer import files
+from trainer.data import storage
+from trainer.data.examples import Texts
+
+FOLDER = "index"
+ABOUT = "about.json"
+VERSION = 1  # of what the files hold; another one is not read
+
+
+class Index(NamedTuple):
+    """What a pass over shards finds in them."""
+
+    ends: np.ndarray  # int64 [S], the records of a shard and of those before it
+    starts: np.ndarray  # int64 [N], of the image in its shard, in bytes
+    sizes: np.ndarray  # [N], in bytes; 0 where a record has no image
+    counts: np.ndarray  # [N], the labels of a record
+    labels: np.ndarray  # [L], record after record: numbers, or the places of texts in `names`
+    names: dict[str, int]  # labels that are texts, as met
+    texts: dict[int, str]  # beside each number; empty if it is not always the same
+    kinds: frozenset[str]  # of the labels: numbers, texts
+    called: Texts | None  # N names of pictures, where a feature has them
+
+
+class Features(NamedTuple):
+    """Where a pass looks, by the names of features."""
+
+    image: str
+    label: str
+    name: str | None
+
+
+def write(root: Path, shards: Mapping[str, int], features: Features, index: Index) -> None:
+    """Writes the index of shards (their sizes in bytes by their paths below the root), whole or
+    not at all. Raises UserError when the place is not writable."""
+    about = {
+        "version": VERSION,
+        "features": features._asdict(),
+        "shards": dict(shards),
+        "names": index.names,
+        "texts": {str(number): text for number, text in index.texts.items()},
+        "kinds": sorted(index.kinds),
+    }
+    block, ends = index.called.arrays() if index.called is not None else (None, None)
+    arrays = {
+        "ends": index.ends,
+        "starts": index.starts,
+        "sizes": _small(index.sizes),
+        "counts": _small(index.counts),
+        "labels": _small(index.labels),
+        "called": block,
+        "called_ends": ends,
+    }
+    with files.replacing(root / FOLDER) as partial:
+        partial.mkdir()
+        for name, array in arrays.items():
+            if array is not None:
+                np.save(partial / f"{name}.npy", array)
+        files.write_json(partial / ABOUT, about)
+
+
+def read(root: str, shards: Mapping[str, int], features: Features, some: bool) -> Index | None:
+    """The index beside the shards, if there is one of these features; no shard is opened.
+
+    Args:
+        root: a folder, or an address of one.
+        shards: those that are there, with their sizes in bytes.
+        some: whether these may be some only of those that it knows; then there is none for them.
+
+    Raises: ValueError, in words that go on after "the index", where it is damaged or of other
+        shards.
+    """
+    if not storage.exists(_path(root, ABOUT)):
+        return None
+    try:
+        about = json.loads(storage.read(_path(root, ABOUT)))
+        if about["version"] != VERSION:
+            raise ValueError(f"is of version {about['version']}, not {VERSION}")
+        known: dict[str, int] = about["shards"]
+        wanted = features._replace(name=features.name or about["features"]["name"])
+        if wanted._asdict() != about["features"] or (some and shards.keys() < known.keys()):
+            return None
+        _demand_same(known, shards)
+        index = _read(root, about, features)
+    except (OSError, KeyError, TypeError, EOFError, json.JSONDecodeError) as error:
+        raise ValueError(f"is damaged ({error})") from None
+    _demand_whole(index, list(shards.values()))
+    return index
+
+
+def _read(root: str, about: Mapping[str, Any], features: Features) -> Index:
+    names = None
+    if features.name:
+        names = Texts.over(_array(root, "called"), _array(root, "called_ends"))
+    return Index(
+        _array(root, "ends"),
+        _array(root, "starts"),
+        _array(root, "sizes"),
+        _array(root, "counts"),
+        _array(root, "labels"),
+        about["names"],
+        {int(number): text for number, text in about["texts"].items()},
+        frozenset(about["kinds"]),
+        names,
+    )
+
+
+def _array(root: str, name: str) -> np.ndarray:
+    """As a plain array: a memmap would be copied, not shared, when it goes to a worker."""
+    path = _path(root, f"{name}.npy")
+    try:
+        if storage.is_address(path):
+            return np.load(io.BytesIO(storage.read(path)), allow_pickle=False)
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except ValueError as error:
+        raise OSError(f"{name}.npy: {error}") from None
+
+
+def _demand_same(known: Mapping[str, int], there: Mapping[str, int]) -> None:
+    """Raises ValueError unless the shards are those of the index, as far as sizes tell."""
+    for shard in sorted(known.keys() | there.keys()):
+        if shard not in there:
+            raise ValueError(f"knows a shard that is not there, {shard}")
+        if shard not in known:
+            raise ValueError(f"does not know {shard}")
+        if known[shard] != there[shard]:
+            problem = f"is of another {shard}: of {known[shard]} bytes, not {there[shard]}"
+            raise ValueError(problem)
+
+
+def _demand_whole(index: Index, sizes: list[int]) -> None:
+    """Raises ValueError unless the arrays fit each other, and the last image of each shard lies in
+    it. Looks at no more than that: to read all would take as long as not to map it."""
+    count, ends = len(index.starts), index.ends
+    lengths = {len(index.sizes), len(index.counts)}
+    lengths |= {len(index.called)} if index.called is not None else set()
+    fits = lengths == {count} and len(ends) == len(sizes)
+    fits = fits and index.counts.sum(dtype=np.int64) == len(index.labels)
+    if not fits or (np.diff(ends, prepend=0) < 0).any() or ends[-1:].tolist() != [count]:
+        raise ValueError("is damaged (its arrays do not fit each other)")
+    full = np.flatnonzero(np.diff(ends, prepend=0))
+    last = ends[full] - 1
+    if (
+        index.starts[last] + index.sizes[last].astype(np.int64) > np.array(sizes, np.int64)[full]
+    ).any():
+        raise ValueError("is damaged (pictures lie behind the ends of their shards)")
+
+
+def _path(root: str, name: str) -> str:
+    return storage.joined(storage.joined(root, FOLDER), name)
+
+
+def _small(values: np.ndarray) -> np.ndarray:
+    """The same numbers, from 0, in as few bytes as hold the largest; as they are if one is less."""
+    if not len(values) or values.min() < 0:
+        return values
+    return values.astype(np.min_scalar_type(int(values.max())))

@@ -57,7 +57,7 @@ def main() -> None:
             classes = tuple(f"class_{number:02d}" for number in range(100))
             examples = Examples(pictures, (np.arange(count) % 100).astype(np.int32), classes)
             start = time.perf_counter()
-            alike = split.by_name(examples)
+            alike = split.by_name()
             sides, _ = split.split(examples, spec.split, 1, alike)
             drawn = time.perf_counter()
             split_file.write(sides, Path(place) / "split.csv")

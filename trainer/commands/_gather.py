@@ -11,7 +11,7 @@ from trainer import run as runs
 from trainer.config import Config
 from trainer.config.load import load
 from trainer.data import split, split_file
-from trainer.data.examples import Examples, demand_names
+from trainer.data.examples import Examples, demand_names, names
 from trainer.data.inspect import duplicates, quarantine, survey
 from trainer.data.inspect.look import same_labels
 from trainer.errors import UserError
@@ -123,8 +123,8 @@ def divide(
     if not len(rest):
         problem = f"not one of {len(examples)} pictures can be used"
         raise UserError("data.source", problem, "look at the warnings above")
-    usable = examples.take(rest)
-    alike = split.by_name(usable)
+    usable = examples.take(rest) if len(rest) < len(examples) else examples
+    alike = split.by_name()
     if found is not None:
         records = found.records[rest]
         alike = split.Alike(records["content"], duplicates.find(records, usable.group_numbers()))
@@ -177,11 +177,8 @@ def _quarantined(config: Config, examples: Examples) -> dict[int, str]:
     if path is None or (config.data.quarantine == "auto" and not path.exists()):
         return {}
     listed = quarantine.reasons(path)
-    found = {
-        index: listed[examples.pictures.name(index)]
-        for index in range(len(examples))
-        if examples.pictures.name(index) in listed
-    }
+    here = enumerate(names(examples.pictures))
+    found = {index: listed[name] for index, name in here if name in listed}
     if len(found) < len(listed):
         strange = next(iter(listed.keys() - {examples.pictures.name(index) for index in found}))
         terminal.warn(
@@ -200,7 +197,7 @@ def _given(path: Path, examples: Examples) -> dict[str, int]:
             "data.split.keep", f"no such file: {path}", "as in runs/rps/latest/split.csv"
         )
     sides = split_file.kept(path)
-    if not any(examples.pictures.name(index) in sides for index in range(len(examples))):
+    if not any(name in sides for name in names(examples.pictures)):
         problem = f"{path} has {len(sides)} pictures, and none of them is in the source"
         raise UserError("data.split.keep", problem, "paths are relative to the source")
     return sides
@@ -210,10 +207,10 @@ def _kept(config: Config, examples: Examples) -> dict[str, int]:
     """The sides of pictures in `data.split.keep`; `auto`: of the latest run with the same source,
     shares and seed, so that a picture that is added cannot move another."""
     spec = config.data.split
-    if spec.keep == "none" or (spec.keep == "auto" and spec.folds):
-        return {}
-    if spec.keep != "auto":
+    if spec.keep not in ("auto", "none"):
         return _given(Path(spec.keep), examples)
+    if spec.keep == "none" or spec.folds or not split.draws(spec, examples):
+        return {}
     for run in runs.earlier(config):
         try:
             old = load(run.config)

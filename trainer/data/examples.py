@@ -6,9 +6,10 @@ N pictures, K classes.
 import array
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, overload
+from typing import Any, Protocol, overload
 
 import numpy as np
 
@@ -28,6 +29,10 @@ SIDE_WORDS = {
     "testing": "test",
     "t10k": "test",  # MNIST's own
 }
+
+
+# Of file names, as os.fsdecode has it.
+ENCODING = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
 class Pictures(Protocol):
@@ -95,10 +100,11 @@ class Examples:
 
     def group_numbers(self) -> np.ndarray:
         """int64 [N]: the first picture of each picture's group; itself where it has none."""
+        if self.groups is None:
+            return np.arange(len(self))
         first: dict[str, int] = {}
-        groups = self.groups or [""] * len(self)
         return np.fromiter(
-            (first.setdefault(each, index) if each else index for index, each in enumerate(groups)),
+            (first.setdefault(each, at) if each else at for at, each in enumerate(self.groups)),
             np.int64,
             len(self),
         )
@@ -111,27 +117,30 @@ class Examples:
 
 
 class Texts(Sequence[str]):
-    """Texts in one block of memory: a million paths take 60 MB, not 150. File names that are no
-    UTF-8 stay what they are."""
+    """Texts in one block of memory: a million paths take 60 MB, not 150, and processes that are
+    given them share it. File names that are no UTF-8 stay what they are."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         block, ends = bytearray(), array.array("q", [0])
         for text in texts:
             block += os.fsencode(text)
             ends.append(len(block))
-        self._block: bytes | np.ndarray = bytes(block)
-        self._ends: array.array | np.ndarray = ends
+        # An item of a memoryview costs a third of one of a numpy array.
+        self._block, self._ends = memoryview(bytes(block)), memoryview(ends)
 
     @classmethod
-    def over(cls, block: "bytes | np.ndarray", ends: np.ndarray) -> "Texts":
+    def over(cls, block: np.ndarray, ends: np.ndarray) -> "Texts":
         """Over what `arrays` has given, which may be mapped from a file."""
         texts = cls(())
-        texts._block, texts._ends = block, ends
+        texts._block, texts._ends = block.data, ends.data
         return texts
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """All of it: the bytes, uint8, and where each text begins and ends there, int64 [N + 1]."""
-        return np.frombuffer(self._block, np.uint8), np.asarray(self._ends, np.int64)
+        return np.frombuffer(self._block, np.uint8), np.frombuffer(self._ends, np.int64)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Texts.over, self.arrays()
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -147,7 +156,7 @@ class Texts(Sequence[str]):
             index += len(self)
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return os.fsdecode(bytes(self._block[self._ends[index] : self._ends[index + 1]]))
+        return str(self._block[self._ends[index] : self._ends[index + 1]], *ENCODING)
 
 
 def _without_waiting(path: str, flags: int) -> int:
@@ -256,6 +265,13 @@ def chosen(pictures: Pictures, indices: np.ndarray) -> Chosen:
     if isinstance(pictures, Chosen):
         return Chosen(pictures.pictures, pictures.indices[indices])
     return Chosen(pictures, indices)
+
+
+def names(pictures: Pictures) -> Iterator[str]:
+    """Of all of them, in order: at half of what they cost one by one, each by a number of numpy."""
+    if isinstance(pictures, Chosen):
+        return map(pictures.pictures.name, pictures.indices.tolist())
+    return map(pictures.name, range(len(pictures)))
 
 
 def stamp(path: str) -> tuple[int, int]:

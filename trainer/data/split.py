@@ -14,7 +14,7 @@ import numpy as np
 
 from trainer.config.data import Split
 from trainer.data import allot
-from trainer.data.examples import SIDES, Examples
+from trainer.data.examples import SIDES, Examples, names
 from trainer.data.inspect.duplicates import Pairs, groups
 from trainer.errors import UserError
 
@@ -31,18 +31,22 @@ class Sides(NamedTuple):
 
 
 class Alike(NamedTuple):
-    """What pictures are recognised by: keys uint64 [N] of their content, and the duplicates."""
+    """What pictures are recognised by: keys uint64 [N] of their content, or None: of their names,
+    which are asked for only if a side is drawn; and the duplicates."""
 
-    keys: np.ndarray
+    keys: np.ndarray | None
     pairs: Pairs
 
 
-def by_name(examples: Examples) -> Alike:
+def by_name() -> Alike:
     """Recognises pictures by their names alone, and no duplicates."""
-    names = (examples.pictures.name(index) for index in range(len(examples)))
     none = np.zeros(0, np.int64)
-    keys = np.fromiter(map(allot.key, names), np.uint64, len(examples))
-    return Alike(keys, Pairs(none, none, none.astype(bool)))
+    return Alike(None, Pairs(none, none, none.astype(bool)))
+
+
+def draws(spec: Split, examples: Examples) -> bool:
+    """Whether the source leaves any side to be drawn."""
+    return len(_pieces(spec, examples.sides)) > 1
 
 
 def split(
@@ -62,17 +66,8 @@ def split(
     side_N = _given(examples, spec, unit_N, alike.pairs)
     _keep(side_N, examples, unit_N, alike.pairs, kept or {})
     pieces = _pieces(spec, examples.sides)
-    open_N = np.flatnonzero(side_N == UNKNOWN)
-    draw_N = allot.draws(_keys(examples, alike), unit_N, seed)
-    there_SK = [examples.take(np.flatnonzero(side_N == side)).counts() for _, side in pieces]
-    drawn_N = allot.allot(
-        draw_N[open_N],
-        unit_N[open_N],
-        examples.labels[open_N],
-        [share for share, _ in pieces],
-        np.array(there_SK) * (not spec.folds),  # several folds are one side
-    )
-    side_N[open_N] = np.array([side for _, side in pieces])[drawn_N]
+    if UNKNOWN in side_N:
+        _draw(side_N, examples, unit_N, allot.draws(_keys(examples, alike), unit_N, seed), spec)
     sides = Sides(*(examples.take(np.flatnonzero(side_N == side)) for side in range(3)))
     _demand_pictures(sides, {side for _, side in pieces}, examples, unit_N, spec.folds)
     return sides, np.flatnonzero(side_N == OUT)
@@ -88,6 +83,23 @@ def gaps(sides: Sides) -> list[tuple[str, str]]:
     ]
 
 
+def _draw(
+    side_N: np.ndarray, examples: Examples, unit_N: np.ndarray, draw_N: np.ndarray, spec: Split
+) -> None:
+    """Puts the pictures whose side is UNKNOWN on one."""
+    pieces = _pieces(spec, examples.sides)
+    open_N = np.flatnonzero(side_N == UNKNOWN)
+    there_SK = [examples.take(np.flatnonzero(side_N == side)).counts() for _, side in pieces]
+    drawn_N = allot.allot(
+        draw_N[open_N],
+        unit_N[open_N],
+        examples.labels[open_N],
+        [share for share, _ in pieces],
+        np.array(there_SK) * (not spec.folds),  # several folds are one side
+    )
+    side_N[open_N] = np.array([side for _, side in pieces])[drawn_N]
+
+
 # --- who belongs together -----------------------------------------------------------------------
 
 
@@ -101,7 +113,11 @@ def _units(examples: Examples, alike: Alike) -> np.ndarray:
 
 def _keys(examples: Examples, alike: Alike) -> np.ndarray:
     """uint64 [N]: what a picture is drawn by, its group or else itself."""
-    key_N = alike.keys.copy()
+    if alike.keys is None:
+        found = map(allot.key, names(examples.pictures))
+        key_N = np.fromiter(found, np.uint64, len(examples))
+    else:
+        key_N = alike.keys.copy()
     for index, group in enumerate(examples.groups or ()):
         if group:
             key_N[index] = allot.key(f"group {group}")
@@ -151,13 +167,9 @@ def _keep(
     ones that would connect two sides become OUT, and so do known ones that are duplicates now."""
     if not kept:
         return
-    old_N = np.array(
-        [
-            kept.get(examples.pictures.name(index), UNKNOWN) if side == UNKNOWN else side
-            for index, side in enumerate(side_N)
-        ],
-        np.int8,
-    )
+    before = (kept.get(name, UNKNOWN) for name in names(examples.pictures))
+    old_N = np.fromiter(before, np.int8, len(side_N))
+    old_N = np.where(side_N == UNKNOWN, old_N, side_N)
     least, most = np.full(len(old_N), TEST, np.int8), np.full(len(old_N), UNKNOWN, np.int8)
     known = old_N >= 0
     np.minimum.at(least, unit_N[known], old_N[known])
@@ -180,7 +192,7 @@ def _demand_whole_groups(examples: Examples, side_N: np.ndarray) -> None:
 
 def _pieces(spec: Split, given: np.ndarray | None) -> list[tuple[float, int]]:
     """(share, side) of what the training pictures are cut into; the shares add up to 1."""
-    there = set() if given is None else set(given.tolist())
+    there = {side for side in range(3) if given is not None and (given == side).any()}
     test = 0.0 if TEST in there else spec.test
     if spec.folds:
         rest = (1 - test) / spec.folds

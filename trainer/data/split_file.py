@@ -1,26 +1,31 @@
 """split.csv: which picture is on which side, by names that hold wherever the data lies."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from trainer import files
-from trainer.data.examples import SIDES, Chosen, Examples, multi_hot
+from trainer.data.examples import SIDES, Chosen, Examples, multi_hot, names
 from trainer.data.split import Sides
 from trainer.errors import UserError
 
 SEPARATOR = "|"  # between the labels of one picture
 
 
-def rows(sides: Sides) -> list[tuple[str, str, str]]:
+def rows(sides: Sides) -> Iterator[tuple[str, str, str]]:
     """(name, labels, side) of every picture."""
-    return [
-        (side.pictures.name(index), SEPARATOR.join(side.names_of(index)), name)
-        for name, side in zip(SIDES, sides, strict=True)
-        for index in range(len(side))
-    ]
+    for name, side in zip(SIDES, sides, strict=True):
+        yield from zip(names(side.pictures), _labels(side), itertools.repeat(name))
+
+
+def _labels(side: Examples) -> Iterator[str]:
+    """Of every picture, in one text each."""
+    if not side.multi_label:
+        return map(side.classes.__getitem__, side.labels.tolist())
+    return (SEPARATOR.join(side.names_of(index)) for index in range(len(side)))
 
 
 def write(sides: Sides, path: Path) -> None:
@@ -56,7 +61,7 @@ def restore(path: Path, examples: Examples, classes: Sequence[str]) -> tuple[Sid
 
     Raises: UserError if the file is missing or has other classes.
     """
-    where = {examples.pictures.name(index): index for index in range(len(examples))}
+    where = {name: index for index, name in enumerate(names(examples.pictures))}
     written = read(path)
     there = [row for row in written if row[0] in where]
     number = {name: index for index, name in enumerate(classes)}

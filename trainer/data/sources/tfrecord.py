@@ -101,7 +101,8 @@ class Pass:
         """All of it; with the names of pictures, if they were looked for."""
         names = None
         if called:
-            names = Texts.over(bytes(self.called), np.array(self.called_ends, np.int64))
+            block = np.frombuffer(bytes(self.called), np.uint8)
+            names = Texts.over(block, np.array(self.called_ends, np.int64))
         return Index(
             np.array(self.ends, np.int64),
             np.array(self.starts, np.int64),

@@ -10,8 +10,9 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,11 +93,12 @@ def write(sides: Sides, plan: Sequence[Shard], folder: Path, tick: Tick) -> None
         ]
         try:
             for job in as_completed(jobs):
-                job.result()
-        except BaseException:
+                error = job.exception()
+                if error and not isinstance(error, Stopped):
+                    raise error
+        finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
-            raise
 
 
 def missing(sides: Sides, plan: Sequence[Shard], index: Index) -> list[tuple[str, str]]:
@@ -143,27 +145,34 @@ def example(examples: Examples, index: int) -> bytes:
 def _write(
     examples: Examples, rows: Sequence[int], path: Path, stop: threading.Event, tick: Tick
 ) -> None:
-    """One shard."""
-    with files.replacing(path) as partial:
-        try:
-            with tf.io.TFRecordWriter(str(partial)) as writer:
+    """One shard; what ends it ends the others too."""
+    try:
+        with files.replacing(path) as partial:
+            with _translated(), tf.io.TFRecordWriter(str(partial)) as writer:
                 for number, row in enumerate(rows, 1):
                     if stop.is_set():
                         raise Stopped
-                    try:
+                    with suppress(OSError, ValueError):  # `missing` says why
                         record = example(examples, row)
-                    except (OSError, ValueError):
-                        continue  # `missing` says why
-                    finally:
-                        if number % TICK == 0 or number == len(rows):
-                            tick(number % TICK or TICK)
-                    writer.write(record)
-        except tf.errors.ResourceExhaustedError:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
-        except tf.errors.OpError as error:
-            raise OSError(errno.EIO, str(error.message).rpartition("; ")[2]) from None
-        with partial.open("rb") as file:  # on the disk before it has its name
-            os.fsync(file.fileno())
+                        writer.write(record)
+                    if number % TICK == 0 or number == len(rows):
+                        tick(number % TICK or TICK)
+            with partial.open("rb") as file:  # on the disk before it has its name
+                os.fsync(file.fileno())
+    except BaseException:
+        stop.set()
+        raise
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """TensorFlow's errors come out as the OSErrors that they were."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+    except tf.errors.OpError as error:
+        raise OSError(errno.EIO, str(error.message).rpartition("; ")[2]) from None
 
 
 def _weight(examples: Examples) -> float:

@@ -106,12 +106,15 @@ def _indexed(place: Packed, sides: Sides, plan: Sequence[pack.Shard]) -> dict[st
     """
     names = sorted(shard.name for shard in plan)
     root = str(place.folder)
-    index = tfrecord.passed(_source(place), root, names)
+    hint = "remove it; the same command writes it again"
+    try:
+        index = tfrecord.passed(_source(place), root, names)
+    except UserError as error:
+        raise UserError(OUT, error.problem, hint) from None
     try:
         missing = dict(pack.missing(sides, plan, index))
     except ValueError as error:
         path = place.folder / str(error)
-        hint = "remove it; the same command writes it again"
         raise UserError(OUT, f"{path} holds other pictures than it should", hint) from None
     sizes = {name: (place.folder / name).stat().st_size for name in names}
     shard_index.write(place.folder, sizes, pack.FEATURES, index)
@@ -188,13 +191,10 @@ def _report(
             f"{len(left_out)} pictures are in no shard, such as {example}: "
             f"{left_out[example]}; {place.left_out} lists them all"
         )
-    size = files.size(sum((place.folder / shard.name).stat().st_size for shard in plan))
-    index = files.size(files.weight(place.entries))
-    count = sum(len(shard.rows) for shard in plan)
-    terminal.say(
-        f"written  {place.folder} ({count:,} pictures, {len(plan)} shards of {size} in all)"
-    )
-    terminal.say(f"index    {place.entries} ({index})")
+    size = sum((place.folder / shard.name).stat().st_size for shard in plan)
+    what = f"{len(plan)} shard{'s' * (len(plan) != 1)}, {files.size(size)}"
+    terminal.say(f"written  {place.folder} ({what})")
+    terminal.say(f"index    {place.entries} ({files.size(files.weight(place.entries))})")
     terminal.say(f"source: {tree.line(_source(place).model_dump(exclude_unset=True, mode='json'))}")
     terminal.say(f"next: trainer fit {place.config}")
 

@@ -75,6 +75,32 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or home) / "keras-image-trainer"
 
 
+class Packed(NamedTuple):
+    """The folder of `data pack`: shards, the index beside them, and these."""
+
+    folder: Path
+
+    @property
+    def about(self) -> Path:
+        """What is packed here, written first: a second start goes on with nothing else."""
+        return self.folder / "pack.json"
+
+    @property
+    def left_out(self) -> Path:
+        """Pictures that are in no shard: path, reason."""
+        return self.folder / "left_out.csv"
+
+    @property
+    def config(self) -> Path:
+        """The config, with the shards as its source."""
+        return self.folder / "config.yaml"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that writes."""
+        return self.folder / ".lock"
+
+
 class SearchFolder(NamedTuple):
     """`runs/<name>/` of a search: trials are runs inside it."""
 

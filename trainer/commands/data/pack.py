@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from trainer import files, terminal
 from trainer.commands._gather import Gathered, gather
@@ -15,40 +15,10 @@ from trainer.data import pack, shard_index
 from trainer.data.sources import tfrecord
 from trainer.data.split import Sides
 from trainer.errors import Interrupted, UserError
+from trainer.places import Packed
 
 OUT = "--out"
 MEGABYTE = 1_000_000
-
-
-class Packed(NamedTuple):
-    """The folder of packed pictures: shards, the index beside them, and these."""
-
-    folder: Path
-
-    @property
-    def about(self) -> Path:
-        """What is packed here, written first: a second start goes on with nothing else."""
-        return self.folder / "pack.json"
-
-    @property
-    def left_out(self) -> Path:
-        """Pictures that are in no shard: path, reason."""
-        return self.folder / "left_out.csv"
-
-    @property
-    def config(self) -> Path:
-        """The config, with the shards as its source."""
-        return self.folder / "config.yaml"
-
-    @property
-    def entries(self) -> Path:
-        """The index, written last."""
-        return self.folder / shard_index.FOLDER
-
-    @property
-    def lock(self) -> Path:
-        """Held by the process that writes."""
-        return self.folder / ".lock"
 
 
 def run(config: Config, out: Path, megabytes: float) -> None:
@@ -126,7 +96,8 @@ def _demand_ours(place: Packed) -> None:
     if place.folder.exists() and not place.folder.is_dir():
         raise UserError(OUT, f"{place.folder} is a file, not a folder", "choose another place")
     if place.folder.is_dir() and not place.about.is_file():
-        found = sorted(path.name for path in place.folder.iterdir() if path != place.lock)
+        found = sorted(path.name for path in place.folder.iterdir())
+        found = [name for name in found if not name.startswith(".")]  # the lock, what is half
         if found:
             problem = f"{place.folder} holds something else, such as {found[0]}"
             raise UserError(OUT, problem, "choose an empty folder, or one that is not there")
@@ -137,13 +108,13 @@ def _begin(place: Packed, about: dict[str, Any]) -> None:
     if it is for something else."""
     files.remove_partial(place.folder)
     try:
-        there = json.loads(place.about.read_text(encoding="utf-8"))
+        there = json.loads(place.about.read_text(encoding="utf-8"))["fingerprint"]
     except FileNotFoundError:
         files.write_json(place.about, about)
         return
-    except ValueError:
+    except (ValueError, KeyError, TypeError):
         there = None
-    if there != about:
+    if there != about["fingerprint"]:
         problem = f"{place.folder} holds shards of other pictures, or otherwise split or cut"
         hint = "choose another folder, or remove it to pack anew"
         raise UserError(OUT, problem, hint)
@@ -194,7 +165,8 @@ def _report(
     size = sum((place.folder / shard.name).stat().st_size for shard in plan)
     what = f"{len(plan)} shard{'s' * (len(plan) != 1)}, {files.size(size)}"
     terminal.say(f"written  {place.folder} ({what})")
-    terminal.say(f"index    {place.entries} ({files.size(files.weight(place.entries))})")
+    index = place.folder / shard_index.FOLDER
+    terminal.say(f"index    {index} ({files.size(files.weight(index))})")
     terminal.say(f"source: {tree.line(_source(place).model_dump(exclude_unset=True, mode='json'))}")
     terminal.say(f"next: trainer fit {place.config}")
 

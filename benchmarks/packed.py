@@ -47,7 +47,7 @@ training: {{epochs: 1, optimizer: {{Adam: {{}}}}}}
 """
 
 STARTED = """
-import resource, sys, time
+import sys, time
 before = time.perf_counter()
 from pathlib import Path
 from trainer.commands._gather import gather
@@ -62,7 +62,8 @@ batch = empty(batches.shapes(config.data, len(sides.train.classes)))
 made = batches.training(sides.train, config.data, config.seed)(0, batch)
 assert not made.unreadable and len(sides.train) > len(sides.test) > 0
 first = time.perf_counter()
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+status = dict(line.split(":") for line in open("/proc/self/status"))
+peak = int(status["VmHWM"].split()[0]) / 1000
 split_file.write(sides, Path(sys.argv[2]))
 written = time.perf_counter()
 print(imported - before, gathered - imported, first - gathered, written - first, peak)

@@ -372,7 +372,7 @@ def test_a_killed_pack_leaves_no_half_shard(small: Path, trainer: Trainer) -> No
     command = [sys.executable, "-m", "trainer", "data", "pack", "small.yaml", "--shard-size", "4"]
     subprocess.run([*command, "--out", "whole"], check=True)
     process = subprocess.Popen([*command, "--out", "packed"], start_new_session=True)
-    while not list(Path("packed").glob("*.tfrecord")):
+    while not list(Path("packed").glob("[!.]*.tfrecord")):
         time.sleep(0.001)
         assert process.poll() is None
     os.killpg(process.pid, signal.SIGKILL)

@@ -275,3 +275,20 @@ def test_what_cannot_be_trained_or_validated_at_all() -> None:
         "data.split: of 6 pictures none is left for validation\n"
         "  are they duplicates of test pictures?"
     )
+
+
+def test_names_are_asked_for_only_where_a_side_is_drawn() -> None:
+    class Nameless(Files):
+        def name(self, index: int) -> str:
+            raise AssertionError(index)
+
+    every = examples({"a": 5, "b": 3}, ["train", "validation", "test", "train", "train", "train", "validation", "test"])  # fmt: skip
+    nameless = Examples(Nameless("", Texts([""] * 8)), every.labels, every.classes, every.sides)
+    assert not split.draws(Split(), nameless)
+    sides, out = split.split(nameless, Split(), 1, split.by_name())
+    assert [len(side) for side in sides] == [4, 2, 2]
+    assert not len(out)
+    drawn = Examples(nameless.pictures, every.labels, every.classes)
+    assert split.draws(Split(), drawn)
+    with pytest.raises(AssertionError):
+        split.split(drawn, Split(), 1, split.by_name())

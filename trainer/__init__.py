@@ -13,3 +13,4 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network fo
 os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # unreadable files are reported by name instead
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # and so are unreadable videos
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**26))  # 0.2 GB: refuses bombs unopened
+os.environ.setdefault("GCS_READ_CACHE_BLOCK_SIZE_MB", "0")  # gs:// fetches 64 MB for any picture

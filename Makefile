@@ -31,6 +31,7 @@ benchmark: .venv/installed
 	.venv/bin/python benchmarks/inspection.py
 	.venv/bin/python benchmarks/listing.py
 	.venv/bin/python benchmarks/first_batch.py
+	.venv/bin/python benchmarks/packed.py
 	.venv/bin/python benchmarks/input.py
 	.venv/bin/python benchmarks/workers.py
 	.venv/bin/python benchmarks/memory.py

@@ -84,7 +84,9 @@ def visible() -> list[devices.Device]:
     """
     details = tf.config.experimental.get_device_details
     gpus = [devices.device("GPU", details(gpu)) for gpu in tf.config.get_visible_devices("GPU")]
-    return gpus or [devices.Device("CPU")] * len(tf.config.list_logical_devices("CPU"))
+    # Of several workers each sees the CPUs of all: /job:worker/replica:0/task:1/device:CPU:0.
+    names = {each.name.rpartition("/")[2] for each in tf.config.list_logical_devices("CPU")}
+    return gpus or [devices.Device("CPU")] * len(names)
 
 
 def restrict(kind: str, count: int) -> None:

@@ -343,8 +343,8 @@ def test_only_the_shards_that_are_needed_are_opened(small: Path, trainer: Traine
         assert shards == []
     config = load(small)
     order = batches.sampled(train, config.data, config.seed)
-    # The first two positions of the second of two workers, in a batch of four.
-    wanted = [order(position) for position in stream.positions(0, 4, 1, 2)]
+    # Those of the second of two workers, in a batch of four.
+    wanted = [order(position) for position in stream.positions(0, 4, stream.Shard(1, 2))]
     holders = {train.pictures.place(index).partition("#")[0] for index in wanted}
     with watching() as shards:
         for index in wanted:

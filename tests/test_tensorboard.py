@@ -392,7 +392,7 @@ def test_two_replicas_draw_every_page_of_several_labels(small: Path) -> None:
     command = [sys.executable, "-c", code, "fit", str(small)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "strategy mirrored (2 replicas)" in done.stdout
+    assert "mirrored over 2 replicas (training.strategy mirrored)" in done.stdout
     assert "left out" not in done.stderr
     board = Board(Path("runs/small/latest/tensorboard/validation"))
     assert {"gradcam", "reliability", "pr_curves/bright"} <= set(board.tags)

@@ -83,12 +83,24 @@ def test_the_environment_tells_of_workers(
             "TF_CONFIG: has jobs called ps; expected only worker, or chief",
         ),
         (
+            told({"type": "evaluator", "index": 0}, worker=TWO),
+            "TF_CONFIG: has jobs called evaluator; expected only worker, or chief",
+        ),
+        (
             told({"type": "worker", "index": 2}, worker=TWO),
             "TF_CONFIG: has 2 workers, but this is number 2",
         ),
         (
             told({"type": "worker", "index": 0}, worker=["a", "b"]),
             "TF_CONFIG: expected host:port, received 'a'",
+        ),
+        (
+            told({"type": "worker", "index": 0}, worker=["a:65536", "b:1"]),
+            "TF_CONFIG: expected host:port, received 'a:65536'",
+        ),
+        (
+            told({"type": "worker", "index": 0}, worker=["fd00::1:2222", "b:1"]),
+            "TF_CONFIG: expected host:port, received 'fd00::1:2222'",
         ),
         (
             told({"type": "worker", "index": 0}, worker=["a:1", "a:1"]),
@@ -103,6 +115,10 @@ def test_the_environment_tells_of_workers(
             slurm("node[2,10", "1(x2)", 0),
             "SLURM_STEP_NODELIST: cannot be read: ",
         ),
+        (
+            slurm("node[2-3]", "3", 0),
+            "SLURM_STEP_NODELIST: cannot be read: ",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_said(environment: dict[str, str], message: str) -> None:
@@ -111,15 +127,19 @@ def test_what_makes_no_sense_is_said(environment: dict[str, str], message: str) 
     assert str(raised.value).startswith(message)
 
 
-def test_workers_wait_for_each_other() -> None:
+@pytest.mark.parametrize("host", ["localhost", "[::1]"])
+def test_workers_wait_for_each_other(host: str) -> None:
+    if host != "localhost" and not socket.has_dualstack_ipv6():
+        pytest.skip("no IPv6 here")
     ports = cluster.free_ports(3)
-    here = tuple(f"localhost:{port}" for port in ports)
+    here = tuple(f"{host}:{port}" for port in ports)
     met, over = [], threading.Event()
 
     def come(worker: int) -> None:
         cluster.meet(Cluster(here, worker, "test"), 20)
         met.append(worker)
-        with socket.create_server(("", ports[worker])):  # as TensorFlow then takes its place
+        family = socket.AF_INET if host == "localhost" else socket.AF_INET6
+        with socket.create_server(("", ports[worker]), family=family):  # as TensorFlow then does
             over.wait(20)
 
     workers = [threading.Thread(target=come, args=(worker,)) for worker in range(3)]
@@ -132,6 +152,13 @@ def test_workers_wait_for_each_other() -> None:
     for worker in workers:
         worker.join()
     assert sorted(met) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("strange", ["a..b", "a" * 70])
+def test_what_can_be_no_host_does_not_come(strange: str) -> None:
+    here = (f"localhost:{cluster.free_ports(1)[0]}", f"{strange}:1")
+    with pytest.raises(Lost):
+        cluster.meet(Cluster(here, 0, "test"), 0.1)
 
 
 def test_a_worker_that_does_not_come_is_named() -> None:

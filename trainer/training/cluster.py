@@ -58,7 +58,7 @@ def _by_config(environment: Mapping[str, str]) -> Cluster | None:
         jobs, task = told.get("cluster", {}), told.get("task", {})
         if not jobs:
             return None
-        strange = sorted(jobs.keys() - {"chief", "worker"})
+        strange = sorted({*jobs, task["type"]} - {"chief", "worker"})
         if strange:
             problem = f"has jobs called {', '.join(strange)}; expected only worker, or chief"
             raise UserError(CONFIG, problem, hint)
@@ -95,7 +95,7 @@ def _by_slurm(environment: Mapping[str, str]) -> Cluster | None:
         index = int(environment["SLURM_PROCID"])
         # Jobs that share a node must not share a port.
         first = 10_000 + 16 * (int(environment.get("SLURM_JOB_ID", 0)) % 1250)
-        pairs = zip(hosts, tasks, strict=True)
+        pairs = list(zip(hosts, tasks, strict=True))
     except (KeyError, ValueError) as error:
         raise UserError(
             "SLURM_STEP_NODELIST", f"cannot be read: {error}", "start by srun"
@@ -108,14 +108,20 @@ def _checked(workers: Sequence[str], index: int, by: str, hint: str) -> Cluster:
     """Raises UserError for an address that is none, for one that stands twice, and for an index
     that there is not."""
     for worker in workers:
-        host, _, port = worker.rpartition(":")
-        if not host or not port.isdecimal():
+        if not _is_address(worker):
             raise UserError(by, f"expected host:port, received '{worker}'", hint)
         if workers.count(worker) > 1:
             raise UserError(by, f"names {worker} twice", hint)
     if not 0 <= index < len(workers):
         raise UserError(by, f"has {len(workers)} workers, but this is number {index}", hint)
     return Cluster(tuple(workers), index, by)
+
+
+def _is_address(text: str) -> bool:
+    """Whether it is host:port; a host of IPv6 stands in brackets."""
+    host, _, port = text.rpartition(":")
+    plain = host and (":" not in host or (host[0], host[-1]) == ("[", "]"))
+    return bool(plain) and port.isdecimal() and 0 < int(port) < 2**16
 
 
 def meet(cluster: Cluster, seconds: float) -> None:
@@ -152,19 +158,23 @@ def _numbered(cluster: Cluster, workers: Sequence[str]) -> str:
 def _answers(worker: str) -> bool:
     """Whether somebody listens there: it, or TensorFlow in its place, which has met all others."""
     host, _, port = worker.rpartition(":")
-    with suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), timeout=2):
+    place = host.strip("[]"), int(port)
+    # UnicodeError: no name of a host is written so.
+    with suppress(OSError, UnicodeError), socket.create_connection(place, timeout=2):
         return True
     return False
 
 
 @contextmanager
 def _listening(port: int) -> Iterator[None]:
-    """Takes calls at this port, and says nothing.
+    """Takes calls at this port, of IPv6 too as TensorFlow does, and says nothing.
 
     Raises: UserError if it is another's.
     """
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
     try:
-        server = socket.create_server(("", port), reuse_port=False)
+        server = socket.create_server(("", port), family=family, dualstack_ipv6=both)
     except OSError as error:
         problem = f"port {port} of this worker cannot be opened: {os.strerror(error.errno or 0)}"
         raise UserError("", problem, "does another training run here?") from None

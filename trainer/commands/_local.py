@@ -65,12 +65,13 @@ def run(config: Path, overrides: Sequence[str], resume: bool, count: int) -> int
         ]
         stack.enter_context(_handed_on(workers))
         if not _ended_well(workers):
-            _stop(workers)
-        codes = [worker.process.wait() for worker in workers]
+            _wait(workers, NOTICE)
+        codes = [worker.process.poll() for worker in workers]  # None: has to be stopped
+        _stop(workers)
         cause = _cause(codes)
-        code = codes[cause] if codes[cause] >= 0 else 128 - codes[cause]
-        if codes[cause] != codes[0] or codes[0] < 0:  # else the first has said it
-            raise WorkerEnded(_why(workers[cause], cause), code)
+        code = codes[cause] or 0
+        if code < 0 or code != codes[0]:  # else the first has said it
+            raise WorkerEnded(_why(workers[cause], cause), code if code >= 0 else 128 - code)
     return code
 
 
@@ -140,26 +141,32 @@ def _ended_well(workers: Sequence[Worker]) -> bool:
         time.sleep(PAUSE)
 
 
-def _cause(codes: Sequence[int]) -> int:
-    """Whose end made the others end: one that was killed, else one that lost nobody else."""
+def _cause(codes: Sequence[int | None]) -> int:
+    """Whose end made the others end: one that was killed, else one that lost nobody else; never one
+    that did not end by itself."""
 
     def rank(index: int) -> int:
         code = codes[index]
-        return 0 if code < 0 else {Lost.code: 2, 0: 3}.get(code, 1)
+        return 0 if code and code < 0 else {Lost.code: 2, 0: 3, None: 4}.get(code, 1)
 
     return min(range(len(codes)), key=rank)
 
 
 def _stop(workers: Sequence[Worker]) -> None:
-    """Waits for the others, then TERM, then KILL."""
-    for number, seconds in ((signal.SIGTERM, NOTICE), (signal.SIGKILL, GRACE)):
-        until = time.monotonic() + seconds
-        for worker in workers:
-            with suppress(subprocess.TimeoutExpired):
-                worker.process.wait(max(0.0, until - time.monotonic()))
+    """TERM, then KILL, for those that are still there."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
         for worker in workers:
             if worker.process.poll() is None:
                 worker.process.send_signal(number)
+        _wait(workers, GRACE)
+
+
+def _wait(workers: Sequence[Worker], seconds: float) -> None:
+    """Until all have ended, but no longer."""
+    until = time.monotonic() + seconds
+    for worker in workers:
+        with suppress(subprocess.TimeoutExpired):
+            worker.process.wait(max(0.0, until - time.monotonic()))
 
 
 def _why(worker: Worker, index: int) -> str:

@@ -19,8 +19,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.conftest import Outcome, draw_pictures
+from trainer.commands import _local, _resume, _workers
+from trainer.config.load import load
+from trainer.errors import WorkerEnded
+from trainer.training.cluster import Cluster
 
 Trainer = Callable[..., Outcome]
 
@@ -276,3 +281,45 @@ def test_what_workers_cannot_do_is_said(
 ) -> None:
     end = trainer("fit", config, *arguments)
     assert (end.code, end.err) == (2, message)
+
+
+def test_who_had_to_be_stopped_is_not_the_cause(
+    config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first worker does not notice that the second has ended."""
+    code = (
+        "import json, os, sys, time; {path}; "
+        "me = json.loads(os.environ['TF_CONFIG'])['task']['index']; "
+        "time.sleep(60 * (1 - me)); sys.exit('why it ended')"
+    )
+    monkeypatch.setattr(_local, "COMMAND", code)
+    monkeypatch.setattr(_local, "NOTICE", 0.5)
+    with pytest.raises(WorkerEnded) as raised:
+        _local.run(Path(config), [], False, 2)
+    assert (raised.value.code, str(raised.value)) == (
+        1,
+        "worker 1 ended with code 1\n  why it ended",
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "alike"),
+    [
+        ("training.epochs=3", False),
+        ("training.checkpoint.steps=2", False),
+        ("training.callbacks=[]", False),
+        ("tensorboard.enabled=false", False),
+        ("data.source.path=elsewhere", True),
+        ("training.strategy=multi_worker", True),
+        ("data.cache=memory", True),
+    ],
+)
+def test_workers_agree_on_what_they_do_together(config: str, change: str, alike: bool) -> None:
+    one, other = load(Path(config)), load(Path(config), [change])
+    assert (_resume.shared(one) == _resume.shared(other)) == alike
+
+
+def test_worker_1_is_not_taken_for_worker_10() -> None:
+    error = tf.errors.UnavailableError(None, None, "/job:worker/replica:0/task:10 is gone")
+    cluster = Cluster(tuple(f"w{index}:1" for index in range(12)), 0, "test")
+    assert _workers._lost(error, cluster).startswith("worker 10 (w10:1) has ended ")

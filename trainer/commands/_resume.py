@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,13 +13,18 @@ from trainer.config.load import load
 from trainer.errors import UserError
 from trainer.training import checkpoint
 
+# May differ from worker to worker: it is about a machine, or compared in another way.
+LOCAL = (
+    *("training.strategy", "training.worker_timeout", "runs"),
+    *("data.cache", "data.workers", "data.worker_timeout", "data.quarantine", "data.source.path"),
+)
+
 # May differ after a resume: the rest decides what the weights become. The run has its pictures, so
 # quarantine says nothing.
 FREE = (
+    *LOCAL,
     *("training.epochs", "training.callbacks", "training.checkpoint", "training.profile"),
-    *("training.strategy", "training.worker_timeout"),
-    *("data.cache", "data.workers", "data.worker_timeout", "data.quarantine", "data.source.path"),
-    *("runs", "export", "evaluation", "tensorboard"),
+    *("export", "evaluation", "tensorboard"),
 )
 
 
@@ -92,6 +98,12 @@ def recipe(config: Config) -> str:
     return _hash(essential(config.model_dump(exclude_defaults=True)))
 
 
+def shared(config: Config) -> str:
+    """A hash of all that workers have to agree on: what they do together depends on it, and each
+    would wait for another that does something else."""
+    return _hash(_without(LOCAL, config.model_dump(exclude_defaults=True)))
+
+
 def written(config: Config) -> str:
     """A hash of the callbacks as they are written."""
     return _hash([call.written() for call in config.training.callbacks])
@@ -126,13 +138,20 @@ def _with_floats(value: Any) -> Any:
     return float(value) if type(value) is int else value
 
 
-def essential(section: dict[str, Any], where: str = "") -> dict[str, Any]:
-    """What is not FREE of a config or a section of it; the last phase may be of any length."""
-    kept = {name: value for name, value in section.items() if f"{where}{name}" not in FREE}
-    if where == "training." and kept.get("phases"):
-        *before, last = kept["phases"]
-        kept["phases"] = [*before, {name: last[name] for name in last if name != "epochs"}]
+def essential(config: dict[str, Any]) -> dict[str, Any]:
+    """What is not FREE of a config; the last phase may be of any length."""
+    kept = _without(FREE, config)
+    training = kept.get("training", {})
+    if training.get("phases"):
+        *before, last = training["phases"]
+        training["phases"] = [*before, {name: last[name] for name in last if name != "epochs"}]
+    return kept
+
+
+def _without(paths: Collection[str], section: dict[str, Any], where: str = "") -> dict[str, Any]:
+    """A config, or a section of it, without what stands at these paths."""
     return {
-        name: essential(value, f"{where}{name}.") if isinstance(value, dict) else value
-        for name, value in kept.items()
+        name: _without(paths, value, f"{where}{name}.") if isinstance(value, dict) else value
+        for name, value in section.items()
+        if f"{where}{name}" not in paths
     }

@@ -1,6 +1,7 @@
 """Several workers of one training: what each of them does, and what becomes of them if one ends."""
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -61,7 +62,9 @@ def own(
 
 
 @contextmanager
-def met(config: Config, cluster: Cluster | None) -> Iterator[tuple[Peers, Callable]]:
+def met(
+    config: Config, cluster: Cluster | None, resume: bool = False
+) -> Iterator[tuple[Peers, Callable]]:
     """The workers, once all are there and want the same; they leave the block together.
 
     What those say that are not the first is kept, and goes to a file of the run once the function
@@ -81,7 +84,7 @@ def met(config: Config, cluster: Cluster | None) -> Iterator[tuple[Peers, Callab
 
         if cluster:
             stack.enter_context(_together(peers, cluster))
-        peers.demand_same("settings", _resume.recipe(config))
+        peers.demand_same("settings", f"{_resume.shared(config)}, resume: {resume}")
         yield peers, follow
 
 
@@ -103,7 +106,7 @@ def _lost(error: tf.errors.OpError, cluster: Cluster) -> str:
     gone = [
         f"worker {index} ({address})"
         for index, address in enumerate(cluster.workers)
-        if f"task:{index}" in str(error) and index != cluster.worker
+        if re.search(rf"task:{index}\b", str(error)) and index != cluster.worker
     ]
     why = "" if gone else f" ({error.message.splitlines()[-1] if error.message else error})"
     who = " and ".join(gone) or "another worker"

@@ -51,7 +51,7 @@ def run(
             return done[0]
         cluster = None  # nobody is waited for who may have ended well before
     with ExitStack() as stack:
-        peers, follow = stack.enter_context(_workers.met(config, cluster))
+        peers, follow = stack.enter_context(_workers.met(config, cluster, resume))
         this = _resumable(config, peers) if resume else None  # before anything is drawn
         start = _resume.Start(checkpoint.State())
         if this:

@@ -130,10 +130,14 @@ def numbers(name: str) -> dict[str, np.ndarray]:
     run, found = latest(name), dict[str, np.ndarray]()
     with zipfile.ZipFile(run / "checkpoints" / "last.keras") as archive:
         weights = io.BytesIO(archive.read("model.weights.h5"))
+        history = json.loads(archive.read("state.json"))["history"]
     with h5py.File(weights) as file:
         file.visititems(
             lambda name, item: found.update({name: item[()]} if hasattr(item, "dtype") else {})
         )
+    # Of the tuple that JSON does not know.
+    logs = history["__tuple__"] if isinstance(history, dict) else history
+    found["norms"] = np.array([each["gradient_norm"] for each in logs])
     with (run / "history.csv").open() as file:
         found["history"] = np.array([list(map(float, row)) for row in list(csv.reader(file))[1:]])
     with (run / "predictions.csv").open() as file:

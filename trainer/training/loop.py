@@ -318,12 +318,12 @@ def _measure(objective: Objective, gradients: list[tf.Tensor | None]) -> None:
     share = 1 / objective.optimizer.scale_loss(tf.constant(1.0))  # first: squares would overflow
     there = [tf.cast(each, tf.float32) * share for each in gradients if each is not None]
     norm = tf.sqrt(tf.reduce_sum(tf.stack([tf.reduce_sum(tf.square(each)) for each in there])))
+    # All replicas note the same: an epoch that goes on with more or fewer counts each step once.
+    weight = tf.constant(1 / tf.distribute.get_replica_context().num_replicas_in_sync)
     if isinstance(objective.optimizer, keras.optimizers.LossScaleOptimizer):
         counts = tf.math.is_finite(norm)
-        norm, weight = tf.where(counts, norm, 0.0), tf.cast(counts, tf.float32)
-        objective.gradient_norm.update_state(norm, sample_weight=weight)
-    else:
-        objective.gradient_norm.update_state(norm)
+        norm, weight = tf.where(counts, norm, 0.0), weight * tf.cast(counts, tf.float32)
+    objective.gradient_norm.update_state(norm, sample_weight=weight)
 
 
 def _gradients(loss: tf.Tensor, variables: list[keras.Variable]) -> list[tf.Tensor | None]:

@@ -14,6 +14,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -22,10 +23,14 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import Outcome, draw_pictures
-from trainer.commands import _local, _resume, _workers
+from trainer.commands import _local, _resume, _workers, fit
 from trainer.config.load import load
+from trainer.data.pipeline import Faults
 from trainer.errors import WorkerEnded
+from trainer.run import Run
+from trainer.training.checkpoint import State
 from trainer.training.cluster import Cluster
+from trainer.training.peers import Peers
 
 Trainer = Callable[..., Outcome]
 
@@ -321,6 +326,17 @@ def test_who_had_to_be_stopped_is_not_the_cause(
 def test_workers_agree_on_what_they_do_together(config: str, change: str, alike: bool) -> None:
     one, other = load(Path(config)), load(Path(config), [change])
     assert (_resume.shared(one) == _resume.shared(other)) == alike
+
+
+def test_what_could_not_be_decoded_is_counted_on_all_workers(
+    config: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Peers, "exchange", lambda self, message: [message, b'["b", "c"]'])
+    job: Any = SimpleNamespace(peers=Peers(tf.distribute.get_strategy(), 0, 2))
+    faults = Faults({"a": "damaged", "b": "damaged"}, [])
+    fit._conclude(load(Path(config)), job, Run(latest("one")), State(epoch=2), faults)
+    said = "warning: 3 pictures could not be decoded and were left out\n"
+    assert capsys.readouterr().err == said
 
 
 def test_worker_1_is_not_taken_for_worker_10() -> None:

@@ -71,6 +71,11 @@ def test_arrays_come_from_all_workers_in_their_order(monkeypatch: pytest.MonkeyP
     assert everywhere(gather, monkeypatch) == [[[[], 0.0], [[7], 1.0], [[7, 7], 2.0]]] * 3
 
 
+def test_what_several_name_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = everywhere(lambda peers: peers.union({f"{peers.worker // 2}", "\udce4"}), monkeypatch)
+    assert found == [["0", "1", "\udce4"]] * 3
+
+
 def test_rows_come_in_the_order_of_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two batches of 7 rows: workers have 3, 2 and 2 of each."""
 

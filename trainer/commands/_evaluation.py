@@ -1,6 +1,5 @@
 """What is evaluated: pictures with what the network says of them; and whether it can be."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -59,12 +58,11 @@ def seen(
     shard = Shard(peers.worker, peers.workers) if peers else WHOLE
     batches = feed.evaluation(examples, trained.config.data, faults, shard=shard)
     scores_NK, weights_N = predict.scores(trained.model, batches)
-    unreadable = set(faults.unreadable)
+    unreadable = sorted(faults.unreadable)
     if peers:
         steps = -(-len(examples) // trained.config.data.batch_size)
         scores_NK, weights_N = peers.rows(scores_NK, steps), peers.rows(weights_N, steps)
-        said = peers.exchange(json.dumps(sorted(unreadable)).encode())
-        unreadable = {place for each in said for place in json.loads(each)}
+        unreadable = peers.union(unreadable)
     if not weights_N.any():
         raise UserError(where or str(this.split), "none of its pictures can be read")
     counted = np.flatnonzero(weights_N[: len(examples)])
@@ -72,7 +70,7 @@ def seen(
     if not np.isfinite(scores_NK).all():
         hint = "a smaller learning rate may help"
         raise UserError(str(this.best), "gives probabilities that are no numbers", hint)
-    return Seen(examples.take(counted), scores_NK, sorted(unreadable))
+    return Seen(examples.take(counted), scores_NK, unreadable)
 
 
 def demand(config: Config, multi_label: bool) -> None:

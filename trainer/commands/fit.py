@@ -343,8 +343,8 @@ def _conclude(
     best = [epoch for epoch, logs in enumerate(state.history, 1) if logs[monitor] == state.best]
     if best:
         terminal.say(f"best     epoch {best[0]}, {monitor} {state.best:.4g}")
-    if faults.unreadable:
-        terminal.warn(f"{len(faults.unreadable)} pictures could not be decoded and were left out")
+    if unreadable := job.peers.union(faults.unreadable):
+        terminal.warn(f"{len(unreadable)} pictures could not be decoded and were left out")
 
 
 def _evaluate(job: Job, this: runs.Run) -> None:

@@ -6,7 +6,7 @@ other. W workers.
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -53,6 +53,11 @@ class Peers(NamedTuple):
         words.view(np.uint8)[: len(message)] = np.frombuffer(message, np.uint8)
         every = self._gather(words) if len(words) else np.zeros((self.workers, 0), WORD)
         return [each.tobytes()[:length] for each, [length] in zip(every, lengths, strict=True)]
+
+    def union(self, names: Iterable[str]) -> list[str]:
+        """What any worker names, sorted; of all together each once."""
+        said = self.exchange(json.dumps(sorted(names)).encode())
+        return sorted({name for each in said for name in json.loads(each)})
 
     def gather(self, *arrays: np.ndarray) -> list[list[np.ndarray]]:
         """The arrays of each worker, of any shapes."""

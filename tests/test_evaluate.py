@@ -224,7 +224,7 @@ def test_a_slice_is_no_list(tmp_path: Path) -> None:
 
 def test_a_missed_gate_ends_with_3_and_a_table(single: Path, trainer: Trainer) -> None:
     gates = set_("gates={accuracy: 0.0, log_loss: 1e-9, size_mb: 1, latency_ms: 60000}")
-    done = trainer("evaluate", *gates)
+    done = trainer("fit", "small.yaml", "--resume", *gates)
     assert done.code == 3
     assert done.err == "error: 1 of 4 gates missed: log_loss\n"
     assert "MISSED" in done.out
@@ -237,18 +237,36 @@ def test_a_missed_gate_ends_with_3_and_a_table(single: Path, trainer: Trainer) -
     ]
     assert 0 < rows[2]["found"] < 60000
     assert "latency_ms" not in read("metrics.json")  # no two evaluations have it in common
-    assert trainer("evaluate", *set_("gates.accuracy=0")).code == 0
+    assert trainer("fit", "small.yaml", "--resume").code == 0
     done = trainer("evaluate")
     assert done.code == 0
     assert "gates    the evaluation before had some, this one has none\n" in done.out
     assert not (RUN / "gates.json").exists()
 
 
+def test_gates_of_set_are_asked_once_and_the_run_keeps_its_own(
+    single: Path, trainer: Trainer
+) -> None:
+    config = RUN.parent / RUN.readlink() / "config.yaml"
+    said = f"gates    of --set, asked this once: gates.json and the report go by {config}\n"
+    done = trainer("evaluate", *set_("gates.log_loss=1e-9"))
+    assert (done.code, done.err) == (3, "error: 1 of 1 gates missed: log_loss\n")
+    assert said in done.out
+    assert not (RUN / "gates.json").exists()
+    assert trainer("fit", "small.yaml", "--resume", *set_("gates.log_loss=1e-9")).code == 3
+    done = trainer("evaluate", *set_("gates.log_loss=100"))
+    assert done.code == 0
+    assert said in done.out
+    assert [(row["wanted"], row["passed"]) for row in read("gates.json")] == [(1e-9, False)]
+    assert "problem  1 of 1 gates missed: " in trainer("report").out
+    assert said not in trainer("evaluate", *set_("bootstrap=0")).out
+
+
 def test_a_time_missed_on_a_busy_machine_says_so(
     single: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(latency, "latency", lambda model: latency.Latency(7.25, 0.625))
-    done = trainer("evaluate", *set_("gates={accuracy: 0.0, latency_ms: 5}"))
+    done = trainer("fit", "small.yaml", "--resume", *set_("gates={accuracy: 0.0, latency_ms: 5}"))
     assert (done.code, done.err) == (
         3,
         "error: 1 of 2 gates missed: latency_ms (on a busy machine)\n",

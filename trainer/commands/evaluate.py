@@ -12,10 +12,12 @@ from trainer.commands import _confidence, _evaluation, _predictions
 from trainer.commands._about import about
 from trainer.commands._evaluation import Seen
 from trainer.commands._restore import Trained, restore, sides
-from trainer.config.load import located
+from trainer.config.evaluation import Gates
+from trainer.config.load import load, located
 from trainer.data.examples import SIDES
 from trainer.errors import Missed, UserError
 from trainer.evaluation import calibration, gates, latency, metrics
+from trainer.evaluation.gates import Gate
 from trainer.evaluation.metrics import Scored
 from trainer.figures import ENDS, UNSHOWN, absence, busy, cell, of_class, words
 from trainer.training.peers import Peers
@@ -31,10 +33,11 @@ def run(
     data: str | None = None,
     peers: Peers | None = None,
 ) -> None:
-    """Writes metrics.json, predictions.csv, confidence.json, and gates.json if there are gates.
+    """Writes metrics.json, predictions.csv, confidence.json, and gates.json if the run has gates.
 
     Args:
-        overrides: laid over the run's config, as where its pictures have moved.
+        overrides: laid over the run's config, as where its pictures have moved. Gates among them
+            are asked this once: gates.json is of the run's own.
         split: train, validation or test; test if None.
         data: a folder or table with other pictures, instead of a split.
         peers: workers that share the pictures of the split; the others call `assist`.
@@ -63,7 +66,12 @@ def run(
     files.write_json(place.metrics, {**said, **found})
     _show(f"{name} split" if data is None else data, trained, found)
     terminal.say(f"written  {place.metrics}")
-    _judge(place, trained, found)
+    own = load(this.config).evaluation.gates if overrides else trained.config.evaluation.gates
+    if own != trained.config.evaluation.gates:
+        terminal.say(
+            f"gates    of --set, asked this once: gates.json and the report go by {this.config}"
+        )
+    _judge(place, own, trained, found)
 
 
 def trust(this: runs.Run, peers: Peers | None = None) -> None:
@@ -170,39 +178,33 @@ def _confidence_here(
     return found
 
 
-def _judge(place: runs.Evaluated, trained: Trained, found: dict[str, Any]) -> None:
-    """Writes and shows the gates. Raises Missed if one is."""
-    spec = trained.config.evaluation.gates
-    if not spec.given():
-        if place.gates.is_file():
-            terminal.say("gates    the evaluation before had some, this one has none")
-            files.remove(place.gates)
-        return
-    others = None
-    if spec.latency_ms is not None:
+def _judge(place: runs.Evaluated, own: Gates, trained: Trained, found: dict[str, Any]) -> None:
+    """Writes the run's own gates, and shows those that are asked. Raises Missed if one of these
+    is."""
+    asked, others = trained.config.evaluation.gates, None
+    if {asked.latency_ms, own.latency_ms} != {None}:
         ms, others = latency.latency(trained.model)
         found = {**found, "latency_ms": ms}
-    every = gates.judged(spec, found, others)
-    told = [
-        {**each._asdict(), "passed": each.passed, "disturbed": each.disturbed} for each in every
-    ]
-    files.write_json(place.gates, told)
-    terminal.table(
-        "gates",
-        ("figure", "bound", "wanted", "found", "result"),
-        [
-            (each.name, each.bound, f"{each.wanted:g}", cell(each.found), _word(each.passed))
-            for each in every
-        ],
-    )
-    for each in every:
-        if each.disturbed:
-            terminal.say("busy     " + busy(each.name, each.others or 0))
+    _keep(place.gates, gates.judged(own, found, others))
+    every = gates.judged(asked, found, others)
+    if every:
+        _show_gates(every)
     missed = [
         each.name + " (on a busy machine)" * each.disturbed for each in every if not each.passed
     ]
     if missed:
         raise Missed(f"{len(missed)} of {len(every)} gates missed: {', '.join(missed)}")
+
+
+def _keep(path: Path, every: Sequence[Gate]) -> None:
+    if every:
+        told = [
+            {**each._asdict(), "passed": each.passed, "disturbed": each.disturbed} for each in every
+        ]
+        files.write_json(path, told)
+    elif path.is_file():
+        terminal.say("gates    the evaluation before had some, this one has none")
+        files.remove(path)
 
 
 # --- what is shown ------------------------------------------------------------------------------
@@ -263,6 +265,20 @@ def _show_figures(found: dict[str, Any], level: float) -> None:
             for name, value in figures.items()
         ],
     )
+
+
+def _show_gates(every: Sequence[Gate]) -> None:
+    terminal.table(
+        "gates",
+        ("figure", "bound", "wanted", "found", "result"),
+        [
+            (each.name, each.bound, f"{each.wanted:g}", cell(each.found), _word(each.passed))
+            for each in every
+        ],
+    )
+    for each in every:
+        if each.disturbed:
+            terminal.say("busy     " + busy(each.name, each.others or 0))
 
 
 def _say_confidence(found: dict[str, Any]) -> None:

@@ -174,6 +174,16 @@ def test_pictures_that_do_not_fit_are_refused(single: Path, trainer: Trainer) ->
         "error: --data: has the class 'gren', which the run does not know\n"
         "  did you mean 'green'?\n"
     )
+    draw_pictures(single / "others", {"Red": 1, "rose": 1, "x": 1, "y": 1, "z": 1, "q": 1, "w": 1})
+    assert err("--data", "others") == (
+        "error: --data: has the class 'Red', which the run does not know\n  did you mean 'red'?\n"
+        + "".join(
+            f"error: --data: has the class '{name}', which the run does not know\n"
+            "  expected one of: blue, green, red\n"
+            for name in ("q", "rose", "w", "x")
+        )
+        + "error: --data: and 2 more, such as 'y'\n"
+    )
     assert err("--data", "nowhere").startswith("error: --data: no such folder or file: nowhere\n")
     assert err("--split", "tets") == (
         "error: --split: expected train, validation, test, received 'tets'\n"
@@ -189,6 +199,11 @@ def test_pictures_that_do_not_fit_are_refused(single: Path, trainer: Trainer) ->
     assert err("--data", "table.csv") == (
         "error: --data: its pictures have several labels each, those of the run one label\n"
     )
+
+
+def test_what_is_asked_for_is_known_without_tensorflow() -> None:
+    line = "import sys, trainer.commands._asked; sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", line], check=True)
 
 
 def test_what_pictures_cannot_have_is_said_before_the_training(

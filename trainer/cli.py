@@ -174,10 +174,13 @@ def evaluate(
     """Say how good the best epoch of a run is on its test split, or on other pictures."""
     with _reported():
         found = _checked(run, overrides)
+        from trainer.commands import _asked
+
+        asked = _asked.asked(found, overrides, split, data)
         _import_libraries()
         from trainer.commands import evaluate as verb
 
-        verb.run(found, overrides, split, data)
+        verb.run(found, overrides, asked)
 
 
 @app.command()

@@ -1,5 +1,7 @@
 """`trainer explain`: which files it writes, and what it says to who got something wrong."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,7 +175,7 @@ def test_several_labels_of_grey_pictures_in_half_precision(place: Path, trainer:
         (["clip.mp4"], "clip.mp4: moves, but expected here are pictures\n  trainer predict MODEL PATH --sort-into FOLDER makes pictures of its frames"),
         (["camera:0", "gone.png"], "gone.png: no such file or folder"),
         (["camera:0"], "camera:0: moves, but expected here are pictures\n  trainer predict MODEL PATH --sort-into FOLDER makes pictures of its frames"),
-        ([], "PATH: no pictures given\n  as in trainer explain small.yaml hand.jpg"),
+        ([], "PATH: no pictures given\n  as in trainer explain small.yaml hand.jpg, or draw what needs none: --method filters"),
     ],
 )  # fmt: skip
 def test_mistakes(arguments: list[str], message: str, place: Path, trainer: Trainer) -> None:
@@ -203,7 +205,26 @@ def test_unreadable_pictures_are_named_and_counted(place: Path, trainer: Trainer
     )
     assert "00.png" in tree(Path("bad"))
     done = trainer("explain", "small.yaml", "bad.jpg", "--out", "none")
-    assert done.code == 1 and tree(Path("none")) == ["filters.png"]
+    assert (done.code, done.out, tree(Path("none"))) == (1, "", [])
+
+
+def test_what_libpng_says_of_a_broken_file_is_not_shown(place: Path, trainer: Trainer) -> None:
+    whole = Path("pictures/red/00.png").read_bytes()
+    at = whole.index(b"IDAT") + 40
+    Path("crc.png").write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
+    command = (sys.executable, "-m", "trainer", "explain", "small.yaml", "crc.png", "--out", "crc")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "libpng" not in done.stderr
+    assert done.stderr.splitlines()[0].startswith("warning: crc.png is left out: ")
+
+
+def test_filters_need_no_picture(place: Path, trainer: Trainer) -> None:
+    done = trainer("explain", "small.yaml", "--method", "filters", "--out", "alone")
+    assert (done.code, done.err, tree(Path("alone"))) == (0, "", ["filters.png"])
+    done = trainer("explain", "small.yaml", "--method", "filters,gradcam")
+    hint = "as in trainer explain small.yaml hand.jpg, or draw what needs none: --method filters"
+    assert (done.code, done.err) == (2, f"error: PATH: no pictures given\n  {hint}\n")
 
 
 def test_networks_without_convolution_are_explained_by_occlusion(

@@ -1,7 +1,6 @@
 """What is evaluated: pictures with what the network says of them; and whether it can be."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,14 +9,13 @@ from trainer import run as runs
 from trainer.commands._restore import Trained
 from trainer.config import Config
 from trainer.config.data import Csv, Source
-from trainer.data import feed, recognise
+from trainer.data import feed
 from trainer.data.examples import Examples
 from trainer.data.pipeline import Faults
 from trainer.data.sources import csv
 from trainer.data.stream import WHOLE, Shard
-from trainer.errors import UserError, suggestion
+from trainer.errors import UserError
 from trainer.evaluation import predict
-from trainer.parts import part
 from trainer.training.peers import Peers
 
 ONE, SEVERAL = ("accuracy", "balanced_accuracy"), ("exact_match", "hamming_loss")
@@ -30,13 +28,6 @@ class Seen(NamedTuple):
     examples: Examples
     scores_NK: np.ndarray  # float32, at temperature 1
     unreadable: list[str]  # the places of the others
-
-
-class Given(NamedTuple):
-    """Other pictures with the classes of a run."""
-
-    source: Source
-    examples: Examples
 
 
 def seen(
@@ -105,42 +96,6 @@ def slices(source: Source, names: Sequence[str], examples: Examples) -> dict[str
     for name, cells in _columns(source, names).items():
         found[name] = [cells[examples.pictures.name(index)] for index in range(len(examples))]
     return found
-
-
-def given(path: str, trained: Trained) -> Given:
-    """The pictures of a folder or table, with the classes of the run. A table is read as that of
-    the run, if it had one.
-
-    Raises: UserErrors at `--data`.
-    """
-    source = trained.config.data.source
-    try:
-        if isinstance(source, Csv) and Path(path).suffix.lower() in recognise.TABLES:
-            source = source.model_copy(update={"path": path})
-        else:
-            source = recognise.recognise(path)
-        examples: Examples = part("data.sources", source.kind).read(source)
-    except UserError as error:
-        raise UserError("--data", error.problem, error.hint, error.place) from None
-    if examples.multi_label != trained.multi_label:
-        many = ["one label", "several labels"]
-        here, there = many[examples.multi_label], many[trained.multi_label]
-        raise UserError("--data", f"its pictures have {here} each, those of the run {there}")
-    return Given(source, _renumbered(examples, trained.classes))
-
-
-def _renumbered(examples: Examples, classes: tuple[str, ...]) -> Examples:
-    """The same with the classes of the run. Raises UserError for one that the run has not."""
-    for name in examples.classes:
-        if name not in classes:
-            problem = f"has the class '{name}', which the run does not know"
-            raise UserError("--data", problem, suggestion(name, classes))
-    places = np.array([classes.index(name) for name in examples.classes])
-    if not examples.multi_label:
-        return Examples(examples.pictures, places[examples.labels].astype(np.int32), classes)
-    labels = np.zeros((len(examples), len(classes)), np.uint8)
-    labels[:, places] = examples.labels
-    return Examples(examples.pictures, labels, classes)
 
 
 def _columns(source: Source, names: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -36,14 +36,19 @@ def train(request: Mapping[str, Any]) -> str:
 
 def ensemble(request: Mapping[str, Any]) -> dict[str, Any]:
     """Makes the run that averages the networks of all folds, evaluates it on the test split, and
-    exports it. Returns its `run`, as `failed` what is not good enough, and its exit `code`."""
+    exports it as the config says. Returns its `run`, as `failed` what is not good enough, and its
+    exit `code`."""
     place = places.CrossvalFolder(Path(request["folder"]))
     config = load(Path(request["config"]), request["overrides"])
     with located(config):
         this = place.ensemble or _averaged(config, place)
         tested = records.read_data(this)["pictures"]["test"]
         judge = evaluate.run if tested else evaluate.trust
-        failures = [*_failures(lambda: judge(this)), *_failures(lambda: export.run(this))]
+        failures = [*_failures(lambda: judge(this))]
+        if config.export:
+            failures += _failures(lambda: export.run(this))
+        else:
+            terminal.say("export   nothing: the list in the config is empty")
     code = max((each.code for each in failures), default=0)
     return {"run": str(this.folder), "failed": "; ".join(map(str, failures)), "code": code}
 

@@ -18,7 +18,7 @@ from trainer.runtimes.opened import Opened
 
 
 def parted(
-    arguments: Sequence[str], verb: str = "predict"
+    arguments: Sequence[str], verb: str = "predict", least: int = 1, otherwise: str = ""
 ) -> tuple[runs.Run | Path, Sequence[str]]:
     """`[MODEL] PATH...`: the model, the latest run if none is named, and what it is to look at.
 
@@ -27,14 +27,16 @@ def parted(
 
     Args:
         verb: the command, for messages.
+        least: how many paths there have to be.
+        otherwise: what to do if there are none, behind the hint.
 
-    Raises: UserError if there is no such run, if there are no paths, or a model is among them.
+    Raises: UserError if there is no such run, if there are fewer paths, or a model is among them.
     """
     first, named = arguments[0], is_model(arguments[0])
     model, paths = find(first if named else None), arguments[1:] if named else arguments
-    if not paths:
-        hint = f"as in trainer {verb} {first} hand.jpg"
-        if inputs.has_pictures(Path(first)):
+    if len(paths) < least:
+        hint = f"as in trainer {verb} {first} hand.jpg{otherwise}"
+        if not runs.is_run(first) and inputs.has_pictures(Path(first)):  # a run has those drawn
             hint = f"{first} is a model; for the pictures in it: trainer {verb} MODEL {first}"
         raise UserError("PATH", "no pictures given", hint)
     for path in paths:

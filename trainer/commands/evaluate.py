@@ -10,12 +10,13 @@ from trainer import files, terminal
 from trainer import run as runs
 from trainer.commands import _confidence, _evaluation, _predictions
 from trainer.commands._about import about
+from trainer.commands._asked import Given
 from trainer.commands._evaluation import Seen
 from trainer.commands._restore import Trained, restore, sides
 from trainer.config.evaluation import Gates
 from trainer.config.load import load, located
 from trainer.data.examples import SIDES
-from trainer.errors import Missed, UserError
+from trainer.errors import Missed
 from trainer.evaluation import calibration, gates, latency, metrics
 from trainer.evaluation.gates import Gate
 from trainer.evaluation.metrics import Scored
@@ -29,8 +30,7 @@ TEST = "test"
 def run(
     this: runs.Run,
     overrides: Sequence[str] = (),
-    split: str | None = None,
-    data: str | None = None,
+    asked: str | Given = TEST,
     peers: Peers | None = None,
 ) -> None:
     """Writes metrics.json, predictions.csv, confidence.json, and gates.json if the run has gates.
@@ -38,23 +38,22 @@ def run(
     Args:
         overrides: laid over the run's config, as where its pictures have moved. Gates among them
             are asked this once: gates.json is of the run's own.
-        split: train, validation or test; test if None.
-        data: a folder or table with other pictures, instead of a split.
+        asked: train, validation or test, as far as the run has such a split, or other pictures.
         peers: workers that share the pictures of the split; the others call `assist`.
 
     Raises: Missed if a gate is.
     """
-    _demand_choice(split, data)
     trained = restore(this, overrides, raw=True)
     with located(trained.config):
         _evaluation.demand(trained.config, trained.multi_label)
-    if data is None:
-        name, source = split or TEST, trained.config.data.source
+    if isinstance(asked, str):
+        name, title, said = asked, f"{asked} split", {"split": asked}
+        source = trained.config.data.source
         pictures = _fitted(this, trained, name, peers)
     else:
-        name = f"data_{Path(data).name or Path(data).resolve().name}"
-        source, examples = _evaluation.given(data, trained)
-        pictures = _evaluation.seen(this, trained, examples, "--data")
+        name, title, said = asked.name, asked.path, {"split": "data", "data": asked.path}
+        source = asked.source
+        pictures = _evaluation.seen(this, trained, asked.examples, "--data")
     with located(trained.config):
         columns = _evaluation.slices(source, trained.config.evaluation.slices, pictures.examples)
     scored = _scored(this, trained, pictures)
@@ -62,9 +61,8 @@ def run(
     place = this.evaluated(name)
     says = about(this, trained)
     _predictions.write(place.predictions, says, pictures.examples, scored.scores_NK)
-    said = {"split": name} if data is None else {"split": "data", "data": data}
     files.write_json(place.metrics, {**said, **found})
-    _show(f"{name} split" if data is None else data, trained, found)
+    _show(title, trained, found)
     terminal.say(f"written  {place.metrics}")
     own = load(this.config).evaluation.gates if overrides else trained.config.evaluation.gates
     if own != trained.config.evaluation.gates:
@@ -88,20 +86,10 @@ def assist(this: runs.Run, peers: Peers) -> None:
         _evaluation.seen(this, trained, own.test, peers=peers)
 
 
-def _demand_choice(split: str | None, data: str | None) -> None:
-    if split is not None and split not in SIDES:
-        raise UserError("--split", f"expected {', '.join(SIDES)}, received '{split}'")
-    if split and data:
-        raise UserError("--data", "are other pictures than those of --split", "leave one out")
-
-
 def _fitted(this: runs.Run, trained: Trained, name: str, peers: Peers | None = None) -> Seen:
     """The pictures of a split. What validation says of the probabilities is kept on the way."""
     own = sides(this, trained)
     examples = own[SIDES.index(name)]
-    if not len(examples):
-        hint = f"trainer evaluate {this.folder} --split validation"
-        raise UserError(f"data.split.{name}", f"the run has no {name} split", hint)
     validation = _evaluation.seen(this, trained, own.validation, peers=peers)
     truth = Scored(validation.examples.labels, validation.scores_NK)
     found = _confidence.fitted(trained.config.evaluation, truth, trained.multi_label)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from trainer import files, places, terminal
+from trainer import files, places, records, terminal
 from trainer import run as runs
 from trainer.board import events
 from trainer.commands import _opened
@@ -20,7 +20,8 @@ from trainer.errors import Failed, UserError, suggestion
 if TYPE_CHECKING:
     import keras
 
-METHODS = ("gradcam", "gradcam++", "occlusion", "features", "filters", "highlights")
+FILTERS = "filters"  # the one method that needs no picture, and its file
+METHODS = ("gradcam", "gradcam++", "occlusion", "features", FILTERS, "highlights")
 TITLES = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "occlusion": "Occlusion"}
 
 BATCH = 16  # pictures
@@ -28,7 +29,6 @@ MOST = 256  # pictures that highlights are looked for in: they stay in memory
 SHOWN = 32  # pictures whose sheets TensorBoard gets: an event file is read as a whole
 CHANNELS, PARTS = 16, 6  # of a sheet of highlights
 MAPS, FILTERS = 32, 64  # of a sheet of feature maps and of filters
-FILTERS_FILE = "filters"
 LARGE = 256  # pixels: smaller pictures grow by a whole factor under their heat
 
 
@@ -89,7 +89,7 @@ def run(
     """Draws a sheet for every picture, and what else the methods give.
 
     Args:
-        arguments: `[RUN] PATH...`; the latest run if none is named.
+        arguments: `[RUN] PATH...`; the latest run if none is named. Filters alone need no path.
         out: the folder; the run's place for it if None.
         methods: of METHODS, joined by commas.
         layers: for Grad-CAM, feature maps and highlights; the last, and some, if none is named.
@@ -98,21 +98,25 @@ def run(
     Raises: Failed at the end if pictures could not be read.
     """
     chosen = _methods(methods)
-    found, targets = _opened.parted(arguments, "explain")
+    alone = f", or draw what needs none: --method {FILTERS}"
+    least = 0 if chosen == (FILTERS,) else 1
+    found, targets = _opened.parted(arguments, "explain", least, alone)
     if not isinstance(found, runs.Run):
         problem = "is an exported file, which does not let its layers be seen"
         raise UserError(str(found), problem, "give the folder of the run")
     names = inputs.listed(targets, limited=True)  # live ones are refused in a moment
     _demand_still(names)
+    _demand_known(classes, records.read_classes(found))
     folder = out or found.explanations
     files.demand_folder(folder, "--out" if out else str(found.folder))
     job = _job(found, chosen, layers, classes)
     board = places.explanation_events(out) if out else found.explanation_events
     with events.alone(board) as add:
-        reserved = (FILTERS_FILE, runs.TENSORBOARD, *job.highlights.values())
+        reserved = (FILTERS, runs.TENSORBOARD, *job.highlights.values())
         left_out = _explain(job, names, Files(folder, add, reserved))
-    terminal.say(f"written  {folder}")
-    terminal.say(f"watch    trainer tensorboard {out or found.folder}")
+    if left_out < len(names) or not names:
+        terminal.say(f"written  {folder}")
+        terminal.say(f"watch    trainer tensorboard {out or found.folder}")
     if left_out:
         raise Failed(f"{left_out} of {len(names)} pictures could not be read")
 
@@ -137,6 +141,12 @@ def _demand_still(names: Sequence[str]) -> None:
             raise UserError(name, "moves, but expected here are pictures", hint)
 
 
+def _demand_known(classes: Sequence[str], known: Sequence[str]) -> None:
+    for name in classes:
+        if name not in known:
+            raise UserError("--class", f"the run knows no class '{name}'", suggestion(name, known))
+
+
 def _job(
     found: runs.Run, methods: tuple[str, ...], layers: Sequence[str], classes: Sequence[str]
 ) -> Job:
@@ -147,10 +157,6 @@ def _job(
     from trainer.explain import features
 
     trained = restore(found)
-    for name in classes:
-        if name not in trained.classes:
-            problem = f"the run knows no class '{name}'"
-            raise UserError("--class", problem, suggestion(name, trained.classes))
     chosen = features.layers(trained.model, layers) if layers else ()
     looks = set(methods) - {"occlusion"}
     shown = chosen or (features.layers(trained.model) if looks else ())
@@ -172,22 +178,26 @@ def _job(
 def _explain(job: Job, names: Sequence[str], into: Files) -> int:
     """Draws everything; gives how many pictures could not be read."""
     ready = inputs.ready(inputs.pictures(names, None, None), job.about, keep=False, live=False)
-    seen, left_out = 0, 0
+    seen = 0
     kept: list[inputs.Ready] = []
-    with terminal.progress(len(names), "explaining", "pictures") as tick:
+    left_out: list[inputs.Unreadable] = []
+    with (
+        terminal.silenced(),  # libpng and libjpeg talk about broken files, and do not name them
+        terminal.progress(len(names), "explaining", "pictures") as tick,
+    ):
         while batch := list(islice(ready, BATCH)):
-            for each in batch:
-                if isinstance(each, inputs.Unreadable):
-                    terminal.warn(f"{each.name} is left out: {each.reason}")
             good = [each for each in batch if isinstance(each, inputs.Ready)]
-            left_out += len(batch) - len(good)
+            left_out += [each for each in batch if isinstance(each, inputs.Unreadable)]
             for picture, pages in zip(good, _pages(job, good), strict=True):
                 _write(job, picture, pages, into, seen < SHOWN)
                 seen += 1
-                tick(seen + left_out, picture.name)
+                tick(seen + len(left_out), picture.name)
             kept += good[: MOST - len(kept)]
-        _network(job, kept, into)
-    return left_out
+        if len(left_out) < len(names) or not names:
+            _network(job, kept, into)
+    for bad in left_out:
+        terminal.warn(f"{bad.name} is left out: {bad.reason}")
+    return len(left_out)
 
 
 class Page(NamedTuple):
@@ -292,7 +302,7 @@ def _feature_sheets(job: Job, picture: inputs.Ready) -> Iterator[tuple[str, np.n
 def _network(job: Job, pictures: Sequence[inputs.Ready], into: Files) -> None:
     from trainer.plots import style, tiles
 
-    if "filters" in job.methods:
+    if FILTERS in job.methods:
         from trainer.explain import filters
 
         found = filters.first(job.model)
@@ -301,7 +311,7 @@ def _network(job: Job, pictures: Sequence[inputs.Ready], into: Files) -> None:
         sheet = tiles.draw(
             f"first layer: {found.layer}", note, shown, list(map(str, range(len(shown)))), columns=8
         )
-        into.write(FILTERS_FILE, style.pixels(sheet), f"network/{FILTERS_FILE}")
+        into.write(FILTERS, style.pixels(sheet), f"network/{FILTERS}")
     if "highlights" in job.methods and pictures:
         for layer, name in job.highlights.items():
             drawn = _highlight_sheet(job, layer, pictures)

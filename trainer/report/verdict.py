@@ -54,7 +54,7 @@ def checks(found: Found, against: int, of: int) -> list[Check]:
     """All of them, the worst first.
 
     Args:
-        against: pictures whose label the network contradicts surely.
+        against: pictures of which the network surely contradicts the label, or one of several.
         of: pictures that it was asked about.
     """
     every = [
@@ -64,7 +64,7 @@ def checks(found: Found, against: int, of: int) -> list[Check]:
         *_calibration(found),
         _exported(found),
         *_files(found),
-        *_labels(against, of),
+        *_labels(found, against, of),
     ]
     order = ("problem", "warning", "note", "good")
     return sorted(every, key=lambda check: order.index(check.level))
@@ -222,9 +222,13 @@ def _files(found: Found) -> list[Check]:
     return answers
 
 
-def _labels(against: int, of: int) -> list[Check]:
+def _labels(found: Found, against: int, of: int) -> list[Check]:
     if not against:
         return []
-    some = f"{against:,} of {of:,} labels {'is' if against == 1 else 'are'}"
+    one = against == 1
+    what = f"labels {'is' if one else 'are'}"
+    if found.multi_label:  # each of K per picture could be one, so no share of these
+        what = f"pictures {'has' if one else 'have'} a label that is"
+    title = f"{against:,} of {of:,} {what} contradicted with great confidence"
     meaning = "Either the network is very wrong there, or the label is: look at them."
-    return [Check("warning", f"{some} contradicted with great confidence", meaning, "confident")]
+    return [Check("warning", title, meaning, "confident")]

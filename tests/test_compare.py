@@ -82,7 +82,7 @@ def test_on_the_same_pictures(workplace: Path, trainer: Trainer) -> None:
     assert said.err == ""
     assert f"A  {one.folder}\nB  {two.folder}\n" in said.out
     assert "│ accuracy │ 0.6500 │ 0.8000 │" in said.out
-    assert "0.00511 │ chi-square │" in said.out
+    assert "0.005110 │ chi-square │" in said.out
     assert "│ packages.keras │ one │ two │" in said.out and "cpu_count" not in said.out
     assert "what differs in the configs: nothing\n" in said.out
     assert f"written  {one.folder.parent / 'compare.png'}\n" in said.out
@@ -206,6 +206,29 @@ def test_a_folder_of_several_runs_names_them(workplace: Path, trainer: Trainer) 
             f"error: {target}: is no run: it has no config.yaml\n"
             f"  the runs in it are {inside}/fold_0/latest, {inside}/fold_1/latest\n",
         )
+
+
+def test_a_run_without_predictions_is_named_once(workplace: Path, trainer: Trainer) -> None:
+    runs = [made(name, "11") for name in ("one", "two", "three")]
+    runs[0].evaluated("test").predictions.unlink()
+    found = told(trainer, *(each.folder for each in runs))
+    assert found["said"].err == (
+        f"warning: A and B, A and C are not tested: {runs[0].folder} has no predictions.csv; "
+        f"trainer evaluate {runs[0].folder} writes them\n"
+    )
+
+
+def test_other_sides_of_the_same_pictures(workplace: Path, trainer: Trainer) -> None:
+    one, two = made("one", "11"), made("two", "11")
+    for this, data, sides in ((one, "9b6d", "train test"), (two, "8e53", "test train")):
+        this.environment.write_text(json.dumps({"data": data}))
+        first, second = sides.split()
+        this.split.write_text(f"path,label,split\na.png,cat,{first}\nb.png,dog,{second}\n")
+    done = told(trainer, one.folder, two.folder)["said"]
+    assert "\ndata: other sides of the same pictures\n" in done.out
+    two.split.write_text("path,label,split\na.png,cat,train\n")
+    done = told(trainer, one.folder, two.folder)["said"]
+    assert "\ndata: other pictures or labels\n" in done.out
 
 
 def test_without_predictions_there_is_no_test(workplace: Path, trainer: Trainer) -> None:

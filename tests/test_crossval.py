@@ -206,24 +206,32 @@ def test_going_on_demands_the_same_config_and_pictures(
     assert first.code == 0, first.err
     assert first.out.count("gates    1 of 1 gates missed: accuracy\n") == 2
     assert "watch" not in first.out
-    last = "next: the same command with --resume --ensemble makes one network of all\n"
+    last = (
+        "next: trainer crossval small.yaml --folds 2 --set evaluation.gates.accuracy=1 "
+        "--set tensorboard.enabled=false --resume --ensemble makes one network of all\n"
+    )
     assert first.out.endswith(last) and first.out.count("next") == 1
     place = folder()
     done = trainer(
         "crossval", config, "--folds", 3, "--resume", *gates, "--set", "training.epochs=2"
     )
     assert done.code == 2
-    another = "write it as it was, or begin anew without --resume"
+    there = f"the cross-validation to resume is {place.folder}"
+    anew = ", or begin anew without --resume\n"
     assert done.err == (
-        f"error: --folds 3: differs from the cross-validation to resume, {place.folder}\n"
-        f"  {another}\n"
-        "error: --set training.epochs=2: training.epochs: differs from the cross-validation to "
-        f"resume, {place.folder}\n  {another}\n"
+        f"error: --folds 3: was 2, is 3; {there}\n  pass --folds 2{anew}"
+        f"error: --set training.epochs=2: training.epochs: was 1, is 2; {there}\n"
+        f"  pass --set training.epochs=1{anew}"
     )
-    free = ("--set", "data.cache=memory", "--set", "training.checkpoint.steps=3")
+    free = ("--set", "data.cache=memory", "--set", "tensorboard.images=3")
     done = trainer("crossval", config, "--folds", 2, "--resume", *gates, *free)
     assert done.code == 0 and len(asked) == 2  # nothing was left to train
     assert f"crossval {place.folder}, 2 of 2 folds are finished\n" in done.out
+
+    nothing = ("--ensemble", "--set", "export=[]")
+    done = trainer("crossval", config, "--folds", 2, "--resume", *gates, *nothing)
+    assert (done.code, done.err) == (3, "error: 1 of 1 gates missed: accuracy\n")
+    assert "export   nothing: the list in the config is empty\n" in done.out
 
     Path("pictures/red/00.png").unlink()
     done = trainer("crossval", config, "--folds", 2, "--resume", *gates)

@@ -149,6 +149,7 @@ def test_it_says_what_it_cost(fitted: tuple[Path, str]) -> None:
         fitted[1],
         flags=re.MULTILINE,
     )
+    assert "\nhint     tensorboard.every: auto draws pages in about 2% of the time\n" in fitted[1]
 
 
 def test_each_page_can_be_switched_off(small: Path, trainer: Trainer) -> None:

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from trainer.errors import UserError
+from trainer.errors import UserError, nearest
 
 DATA = ".data"  # after the name of a file: the part of it that lies beside it, being too large
 
@@ -214,6 +214,19 @@ def size(count: int) -> str:
             )
         value /= 1000
     return f"{value:.1f} GB"
+
+
+def nearly(path: Path) -> Path | None:
+    """What is there and is called nearly so, where the first missing part of the path is mistyped;
+    None if nothing is."""
+    missing = next((each for each in (*reversed(path.parents), path) if not each.exists()), None)
+    if missing is None:
+        return None
+    with suppress(OSError):
+        name = nearest(missing.name, (each.name for each in missing.parent.iterdir()))
+        meant = missing.with_name(name) / path.relative_to(missing) if name else path
+        return meant if meant.exists() else None
+    return None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -295,7 +295,10 @@ def find(target: str | None = None) -> Run:
 
 
 def _instead(path: Path) -> str:
-    """What to give instead of a folder that is no run: those in it, as of a cross-validation."""
+    """What to give instead of a folder that is no run: one of nearly that name, or those in it, as
+    of a cross-validation."""
+    if near := files.nearly(path):
+        return f"did you mean {near / 'latest' if is_run(str(near / 'latest')) else near}?"
     patterns = ("latest", "*/latest", "latest/*/latest", "crossval/latest/*/latest")
     for pattern in patterns:
         found = sorted(each.parent for each in path.glob(f"{pattern}/config.yaml"))

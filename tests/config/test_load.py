@@ -101,6 +101,7 @@ def test_all_mistakes_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
         ("data.source=folder", "data.source: expected a mapping of `key: value`, received the text 'folder'"),
         ("data.source.kind=rendered_hands", None),
         ("training.batch_size=4", "training.batch_size: unknown key 'batch_size'\n  it belongs to data: data.batch_size"),
+        ("evaluation.gates.top_5_accuracy=1", "evaluation.gates.top_5_accuracy: unknown key 'top_5_accuracy'\n  expected one of: accuracy, balanced_accuracy, brier, calibration_error, cohen_kappa, exact_match, hamming_loss, latency_ms, log_loss, macro_f1, matthews_correlation, mean_average_precision, micro_f1, roc_auc, size_mb, worst_recall"),
         ("data.source.pth=x", "data.source.pth: unknown key 'pth'\n  did you mean 'path'?"),
         ("model.layers=[]", "model.layers: expected a list of 1, received a list of 0"),
         ("model.layers[1]=[3]", "model.layers[1]: expected a name or `Name: {argument: value}`, received a list of 1"),

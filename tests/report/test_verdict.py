@@ -30,7 +30,7 @@ def good(folder: Path, **changes: Any) -> Found:
 def test_what_speaks_against_a_run(tmp_path: Path) -> None:
     assert titles(found(tmp_path / "run"), 2) == {
         "Accuracy 66.7% on 6 test pictures: hardly better than guessing": "problem",
-        "1 of 2 gates missed: latency_ms": "problem",
+        "1 of 2 gates missed: latency": "problem",
         "1 of 2 exports disagree with Keras": "problem",
         "Worst class: of '<b>dog</b>' it finds 50.0%": "good",
         "2 classes were measured on fewer than 20 pictures": "warning",
@@ -110,10 +110,10 @@ def test_a_time_missed_on_a_busy_machine_is_a_problem_with_a_name(tmp_path: Path
     answer = verdict(checks(run, 0, 300), run)
     assert (answer.word, answer.because) == (
         "Not yet.",
-        "1 of 2 gates missed: latency_ms (on a busy machine).",
+        "1 of 2 gates missed: latency (on a busy machine).",
     )
     assert checks(run, 0, 300)[0].meaning == (
-        "latency_ms 7.25, wanted at most 5, while others used 62% of the CPU. "
+        "latency 7.2 ms, wanted at most 5 ms, while others used 62% of the CPU. "
         "Evaluate again when the machine is calm."
     )
 

@@ -17,6 +17,7 @@ from trainer import terminal
 from trainer.board import gallery, hparams
 from trainer.board.events import Value, image, pr_curve, write_alone
 from trainer.board.gallery import Cell
+from trainer.board.purse import SHARE
 from trainer.board.watch import Page, Seen, Watch
 from trainer.commands import _resume
 from trainer.commands._assemble import Job
@@ -33,6 +34,8 @@ from trainer.plots import confusion, reliability, style
 from trainer.training import checkpoint, loop
 
 CURVES = 50  # classes with a curve of their own: those with the most pictures
+MUCH = 0.1  # of the time, from which on a fixed `every` is worth a word
+LEAST = 2  # drawings of a page that `auto` makes too, after the first epoch and the last
 MATRIX = 100  # classes, above which a matrix shows nothing any more
 COMPARED = (  # of metrics.json
     *("accuracy", "balanced_accuracy", "exact_match", "macro_f1", "mean_average_precision"),
@@ -63,6 +66,10 @@ def say(watched: Watch) -> None:
     terminal.say(
         f"board    {watched.overhead:.1f} s for TensorBoard, {share:.1%} of the time{drawn}"
     )
+    if purse.every and share > MUCH and most > LEAST:
+        terminal.say(
+            f"hint     tensorboard.every: auto draws pages in about {SHARE:.0%} of the time"
+        )
 
 
 def compare(config: Config, job: Job, this: runs.Run, state: checkpoint.State) -> None:

@@ -13,6 +13,7 @@ from trainer.commands import _predictions
 from trainer.commands._predictions import Predictions
 from trainer.config import tree
 from trainer.config.load import load
+from trainer.data import split_file
 from trainer.errors import UserError
 from trainer.evaluation import mcnemar
 from trainer.figures import UNSHOWN, cell, words
@@ -66,6 +67,8 @@ def run(targets: Sequence[str], out: Path | None = None, json: Path | None = Non
     _show_tests(found["tests"], every)
     _show_apart("what differs in the configs", found["config"], every)
     _show_apart("what differs around them", found["environment"], every)
+    if "data" in found["environment"]:
+        _say_sides(every)
     _show_times(found["runs"])
     _draw(every, picture)
     if json:
@@ -235,15 +238,16 @@ def _tested(first: Compared, other: Compared) -> dict[str, Any]:
 
 def _show_tests(tests: Sequence[Mapping[str, Any]], every: Sequence[Compared]) -> None:
     rows = []
+    _warn_missing(tests)
     for test in tests:
-        pair = f"{test['first']} and {test['second']}"
+        pair = _pair(test)
         _warn(pair, test)
         if "p" in test:
             way = "exact" if test["exact"] else "chi-square"
             cells = (test[key] for key in ("both", "only_first", "only_second", "neither"))
             count = test["common"] - test["other_label"]
             shares = (f"{share:.4f}" for share in test["right"])
-            rows.append((pair, count, *shares, *cells, f"{test['p']:.4g}", way))
+            rows.append((pair, count, *shares, *cells, f"{test['p']:#.4g}", way))
     if rows:
         right = "right in every label" if every[0].task == "multi_label" else "right"
         heads = (f"first {right}", f"second {right}", "both", "only first", "only second")
@@ -254,12 +258,24 @@ def _show_tests(tests: Sequence[Mapping[str, Any]], every: Sequence[Compared]) -
         )
 
 
+def _pair(test: Mapping[str, Any]) -> str:
+    return f"{test['first']} and {test['second']}"
+
+
+def _warn_missing(tests: Sequence[Mapping[str, Any]]) -> None:
+    """Once for each run whose predictions are missing."""
+    pairs: dict[str, list[str]] = {}
+    for test in tests:
+        for folder in test.get("missing", ()):
+            pairs.setdefault(folder, []).append(_pair(test))
+    for folder, each in pairs.items():
+        way = f"trainer evaluate {folder} writes them"
+        terminal.warn(f"{', '.join(each)} are not tested: {folder} has no predictions.csv; {way}")
+
+
 def _warn(pair: str, test: Mapping[str, Any]) -> None:
     """Says what makes a test weaker, or impossible."""
     if "missing" in test:
-        for folder in test["missing"]:
-            way = f"trainer evaluate {folder} writes them"
-            terminal.warn(f"{pair} are not tested: {folder} has no predictions.csv; {way}")
         return
     first, second = test["pictures"]
     if not test["common"]:
@@ -289,6 +305,15 @@ def _show_apart(title: str, rows: Mapping[str, list[Any]], every: Sequence[Compa
         )
     else:
         terminal.say(f"{title}: nothing")
+
+
+def _say_sides(every: Sequence[Compared]) -> None:
+    """What their different `data` means, as far as each has its split.csv."""
+    splits = [each.run.split for each in every if each.run.split.is_file()]
+    if len(splits) == len(every):
+        found = {frozenset(row[:2] for row in split_file.read(path)) for path in splits}
+        what = "other sides of the same pictures" if len(found) == 1 else "other pictures or labels"
+        terminal.say(f"data: {what}")
 
 
 def _cells(values: Sequence[Any]) -> list[str]:

@@ -1,6 +1,8 @@
 """`trainer crossval`: trains once per fold; each picture is judged by the network without it."""
 
 import csv
+import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,7 @@ from trainer.evaluation.calibration import THRESHOLD
 from trainer.evaluation.metrics import Scored
 from trainer.figures import cell, words
 
+FOLDS_KEY = "data.split.folds"
 FOLDS = 5  # where neither the command line nor the config says it
 # Figures in the table, as far as the task has them; metrics.json has all.
 SHOWN = (
@@ -30,7 +33,10 @@ SHOWN = (
     *("mean_average_precision", "log_loss", "calibration_error"),
 )
 # May differ after an interruption: it changes no weight.
-FREE = ("data.cache", "data.workers", "data.worker_timeout", "training.checkpoint", "export")
+FREE = (
+    *("data.cache", "data.workers", "data.worker_timeout", "training.checkpoint"),
+    *("export", "tensorboard"),
+)
 
 
 class Request(NamedTuple):
@@ -67,7 +73,14 @@ def run(asked: Request) -> None:
                 if asked.ensemble:
                     _ensemble(asked, base, overrides, place, locks)
     if not asked.ensemble:
-        terminal.say("next: the same command with --resume --ensemble makes one network of all")
+        terminal.say(f"next: {_again(asked)} --ensemble makes one network of all")
+
+
+def _again(asked: Request) -> str:
+    """The command that goes on."""
+    folds = ["--folds", str(asked.folds)] if asked.folds else []
+    values = [part for each in asked.overrides for part in ("--set", each)]
+    return shlex.join(["trainer", "crossval", str(asked.config), *folds, *values, "--resume"])
 
 
 def _overrides(asked: Request) -> list[str]:
@@ -85,7 +98,7 @@ def _overrides(asked: Request) -> list[str]:
 
 def _folds(count: int | None) -> str:
     """The override that makes so many."""
-    return override("data.split.folds", count or FOLDS)
+    return override(FOLDS_KEY, count or FOLDS)
 
 
 @contextmanager
@@ -145,13 +158,9 @@ def _rows(sides: Sequence[split.Sides]) -> list[tuple[str, str, str]]:
 def _demand_same(
     base: Config, rows: list[tuple[str, str, str]], place: places.CrossvalFolder
 ) -> None:
-    problem = f"differs from the cross-validation to resume, {place.folder}"
-    another = "write it as it was, or begin anew without --resume"
-    old = load(place.base)
+    plain = [each.model_dump(mode="json") for each in (load(place.base), base)]
     changed = [
-        UserError(where, problem, another)
-        for where in tree.differences(old.model_dump(), base.model_dump())
-        if not f"{where}.".startswith(tuple(f"{each}." for each in FREE))
+        _changed(where, *values, place) for where, values in tree.apart(plain) if not _free(where)
     ]
     if changed:
         raise ExceptionGroup("changed", changed)
@@ -163,6 +172,18 @@ def _demand_same(
         problem = f"{count} came, went or changed, such as {min(other)}, since {place.folder} began"
         hint = "bring them back, or begin anew without --resume"
         raise UserError("data.source", problem, hint)
+
+
+def _free(where: str) -> bool:
+    return re.match(rf"({'|'.join(map(re.escape, FREE))})([.\[]|$)", where) is not None
+
+
+def _changed(where: str, old: Any, new: Any, place: places.CrossvalFolder) -> UserError:
+    told = (tree.line(each) for each in (old, new))
+    problem = "was {}, is {}".format(*told) + f"; the cross-validation to resume is {place.folder}"
+    way = f"--folds {old}" if where == FOLDS_KEY else f"--set {shlex.quote(override(where, old))}"
+    mend = "write it as it was" if "[" in where else f"pass {way}"  # --set takes no list apart
+    return UserError(where, problem, f"{mend}, or begin anew without --resume")
 
 
 # --- in processes of their own ------------------------------------------------------------------

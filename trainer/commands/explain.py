@@ -20,8 +20,8 @@ from trainer.errors import Failed, UserError, suggestion
 if TYPE_CHECKING:
     import keras
 
-FILTERS = "filters"  # the one method that needs no picture, and its file
-METHODS = ("gradcam", "gradcam++", "occlusion", "features", FILTERS, "highlights")
+ALONE = "filters"  # the one method that needs no picture, and its file
+METHODS = ("gradcam", "gradcam++", "occlusion", "features", ALONE, "highlights")
 TITLES = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "occlusion": "Occlusion"}
 
 BATCH = 16  # pictures
@@ -98,8 +98,8 @@ def run(
     Raises: Failed at the end if pictures could not be read.
     """
     chosen = _methods(methods)
-    alone = f", or draw what needs none: --method {FILTERS}"
-    least = 0 if chosen == (FILTERS,) else 1
+    alone = f", or draw what needs none: --method {ALONE}"
+    least = 0 if chosen == (ALONE,) else 1
     found, targets = _opened.parted(arguments, "explain", least, alone)
     if not isinstance(found, runs.Run):
         problem = "is an exported file, which does not let its layers be seen"
@@ -112,7 +112,7 @@ def run(
     job = _job(found, chosen, layers, classes)
     board = places.explanation_events(out) if out else found.explanation_events
     with events.alone(board) as add:
-        reserved = (FILTERS, runs.TENSORBOARD, *job.highlights.values())
+        reserved = (ALONE, runs.TENSORBOARD, *job.highlights.values())
         left_out = _explain(job, names, Files(folder, add, reserved))
     if left_out < len(names) or not names:
         terminal.say(f"written  {folder}")
@@ -302,7 +302,7 @@ def _feature_sheets(job: Job, picture: inputs.Ready) -> Iterator[tuple[str, np.n
 def _network(job: Job, pictures: Sequence[inputs.Ready], into: Files) -> None:
     from trainer.plots import style, tiles
 
-    if FILTERS in job.methods:
+    if ALONE in job.methods:
         from trainer.explain import filters
 
         found = filters.first(job.model)
@@ -311,7 +311,7 @@ def _network(job: Job, pictures: Sequence[inputs.Ready], into: Files) -> None:
         sheet = tiles.draw(
             f"first layer: {found.layer}", note, shown, list(map(str, range(len(shown)))), columns=8
         )
-        into.write(FILTERS, style.pixels(sheet), f"network/{FILTERS}")
+        into.write(ALONE, style.pixels(sheet), f"network/{ALONE}")
     if "highlights" in job.methods and pictures:
         for layer, name in job.highlights.items():
             drawn = _highlight_sheet(job, layer, pictures)

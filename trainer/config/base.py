@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, PrivateAttr, Strict
 from pydantic_core import CoreSchema, core_schema
@@ -18,6 +18,8 @@ class Section(BaseModel):
     """A mapping of the YAML: frozen, every key known, no text taken for a number."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    # Whether the nearest key would often be another one: then all are named instead.
+    alike: ClassVar[bool] = False
 
     @classmethod
     def inside(

@@ -1,6 +1,6 @@
 """`evaluation:` how good the network is, how far its confidence goes, and what it has to reach."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, Strict
 
@@ -19,6 +19,8 @@ class Confidence(Section):
 
 class Gates(Section):
     """What has to be reached, by the names of metrics.json; else the command exits with 3."""
+
+    alike: ClassVar[bool] = True  # `accuracy` is not what is meant by `top_5_accuracy`
 
     accuracy: Share | None = None  # at least, down to the empty line
     balanced_accuracy: Share | None = None

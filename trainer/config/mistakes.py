@@ -52,8 +52,9 @@ def humane(detail: ErrorDetails, section: type[Section], value: Any) -> UserErro
     if kind == "missing":
         return UserError(where, f"the key '{last}' is missing", f"add `{last}:`")
     if kind == "extra_forbidden":
+        alike = any(each.alike for each in _members(section, keys[:-1]))
         hint = _elsewhere(section, str(last)) or suggestion(
-            str(last), _known_keys(section, keys[:-1])
+            "" if alike else str(last), _known_keys(section, keys[:-1])
         )
         return UserError(join(where, str(last)), f"unknown key '{last}'", hint)
     if kind == "union_tag_not_found":

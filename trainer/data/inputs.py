@@ -20,6 +20,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from trainer import files
 from trainer.config.data import Presentation
 from trainer.data import frames
 from trainer.data.decode import decode, present
@@ -198,7 +199,8 @@ def _names(target: str) -> Iterator[str]:
     elif glob.has_magic(target):
         yield from _demanded(_matching(target), target)
     else:
-        raise UserError(target, "no such file or folder")
+        near = files.nearly(Path(target))
+        raise UserError(target, "no such file or folder", f"did you mean {near}?" if near else "")
 
 
 def _file_name(path: str) -> str:

@@ -32,6 +32,7 @@ section > p:first-of-type { margin-top: 2px; }
 .share { min-width: 60px; height: 10px; border-radius: 2px; background: var(--panel); }
 .share i { display: block; height: 10px; border-radius: 2px; background: var(--one); }
 .classes td:last-child, .counts td:last-child { width: 26%; }
+.classes th:last-child { text-align: left; }
 .pairs { max-width: 620px; } .pairs td:nth-child(2) { text-align: left; }
 .pairs th:nth-child(2), .names td, .names th { text-align: left; }
 .names td { font-size: 13px; overflow-wrap: anywhere; }
@@ -58,7 +59,7 @@ section > p:first-of-type { margin-top: 2px; }
 details { margin-top: 8px; } summary { cursor: pointer; }
 pre { overflow-x: auto; padding: 12px; border-radius: 6px; background: var(--panel);
   font: 12px/1.5 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
-@media (max-width: 480px) { .verdict { padding: 12px 14px; } td, th { padding-left: 10px; }
+@media (max-width: 640px) { .verdict { padding: 12px 14px; } td, th { padding-left: 10px; }
   table { font-size: 14px; } .samples img { width: 64px; height: 64px; }
   .pairs-of { grid-template-columns: 1fr; gap: 8px; }
   .pairs-of figure { display: grid; grid-template-columns: auto 1fr; gap: 10px; }

@@ -1,7 +1,9 @@
 """The parts of the page that are tables and drawings of figures. K classes."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from trainer import figures as spelled
 from trainer import files
@@ -14,7 +16,8 @@ MATRIX = 25  # classes, above which a confusion matrix cannot be read
 ROWS = 200  # of a long table; files of the run have them all
 PAIRS = 20  # confusions that are listed
 SEEN = 0.6  # share of a row from which on numbers are white
-UNITS = {"latency_ms": "latency", "size_mb": "size of the weights"}
+MEASURED = {"latency_ms": "latency", "size_mb": "size of the weights"}
+UNITS = {"latency_ms": "ms", "size_mb": "MB"}
 CHIEF = (  # figures that come first, as far as there are such
     *("accuracy", "exact_match", "balanced_accuracy", "macro_f1", "mean_average_precision"),
     *("roc_auc", "worst_recall", "log_loss", "calibration_error", "size_mb"),
@@ -23,16 +26,23 @@ CHIEF = (  # figures that come first, as far as there are such
 
 def words(name: str) -> str:
     """A figure's name for people, where its unit stands behind its value."""
-    return UNITS.get(name) or spelled.words(name)
+    return MEASURED.get(name) or spelled.words(name)
 
 
 def value(name: str, number: float | None) -> str:
-    """A figure with its unit, if it has one."""
+    """A figure with its unit, if it has one, then to two digits at least."""
     if number is None:
         return "–"
-    if name == "latency_ms":
-        return f"{number:.1f} ms"
-    return f"{number:.1f} MB" if name == "size_mb" else f"{number:.3f}"
+    if name not in UNITS:
+        return f"{number:.3f}"
+    places = max(0, 1 - math.floor(math.log10(number))) if number > 0 else 0
+    return f"{number:.{places}f} {UNITS[name]}"
+
+
+def wanted(gate: Mapping[str, Any]) -> str:
+    """The bound of a gate, `at most 50 ms`."""
+    unit = UNITS.get(gate["name"], "")
+    return " ".join(filter(None, (gate.get("bound"), f"{gate['wanted']:g}", unit)))
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
@@ -86,7 +96,7 @@ def _gates(found: Found) -> str:
     rows = [
         [
             text(words(gate["name"])),
-            f"{gate.get('bound', '')} {gate['wanted']:g}",
+            wanted(gate),
             value(gate["name"], gate["found"]),
             _mark(
                 "good" if gate["passed"] else "problem", "passed" if gate["passed"] else "missed"
@@ -96,7 +106,7 @@ def _gates(found: Found) -> str:
     ]
     times = [gate for gate in found.gates if gate.get("disturbed")]
     busy = "".join(
-        said(spelled.sentence(spelled.busy(gate["name"], gate["others"]))) for gate in times
+        said(spelled.sentence(spelled.busy(words(gate["name"]), gate["others"]))) for gate in times
     )
     return "<h3>Gates</h3>" + table(["figure", "wanted", "found", ""], rows, "figures") + busy
 
@@ -305,7 +315,7 @@ def timing(found: Found) -> str:
         named = {"epochs": str(len(found.timing)), **named}
     latency = [gate["found"] for gate in found.gates if gate["name"] == "latency_ms"]
     if latency and latency[0] is not None:
-        named["one picture, network alone"] = f"{latency[0]:.1f} ms"
+        named["one picture, network alone"] = value("latency_ms", latency[0])
     return facts(named) if named else said("No epoch was finished.")
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from trainer.figures import ENDS
 from trainer.report.found import Found
+from trainer.report.tables import value, wanted, words
 
 Level = Literal["problem", "warning", "note", "good"]
 
@@ -121,14 +122,14 @@ def _gates(found: Found) -> Check:
         meaning = "evaluation.gates in the config says what has to be reached."
         return Check("note", "No gates are set", meaning, "figures")
     if missed:
-        told = "; ".join(f"{each['name']} {_of(each)}" for each in missed)
+        told = "; ".join(map(_of, missed))
         names = ", ".join(
-            each["name"] + " (on a busy machine)" * disturbed(each) for each in missed
+            words(each["name"]) + " (on a busy machine)" * disturbed(each) for each in missed
         )
         title = f"{len(missed)} of {len(found.gates)} gates missed: {names}"
         again = any(map(disturbed, missed)) * " Evaluate again when the machine is calm."
         return Check("problem", title, f"{told}.{again}", "figures")
-    told = "; ".join(f"{each['name']} {_of(each)}" for each in found.gates)
+    told = "; ".join(map(_of, found.gates))
     count = len(found.gates)
     title = f"All {count} gates passed" if count > 1 else "The gate is passed"
     return Check("good", title, f"{told}.", "figures")
@@ -140,8 +141,9 @@ def disturbed(gate: Mapping[str, Any]) -> bool:
 
 
 def _of(gate: Mapping[str, Any]) -> str:
-    value = "was not found" if gate["found"] is None else f"{gate['found']:.4g}"
-    told = f"{value}, wanted {gate.get('bound', '')} {gate['wanted']:g}".replace("  ", " ")
+    name, number = gate["name"], gate["found"]
+    what = "was not found" if number is None else value(name, number)
+    told = f"{words(name)} {what}, wanted {wanted(gate)}"
     return told + disturbed(gate) * f", while others used {gate.get('others') or 0:.0%} of the CPU"
 
 

@@ -131,7 +131,7 @@ def test_what_stands_on_it(tmp_path: Path) -> None:
         "Not yet.",
         "0.500 to 1.000",  # the interval
         "By camera",
-        "at most 57.2 msmissed",  # a gate
+        "at most 5 ms7.2 msmissed",  # a gate
         "1 × quarantine, 1 × unreadable",
         "epoch 2, the best",
         f"model.onnx{files.size(2048)}6 of 60.500 (Keras 0.500)1.2e-06 of 1e-05agrees",

@@ -160,7 +160,9 @@ def _demand_same(
 ) -> None:
     plain = [each.model_dump(mode="json") for each in (load(place.base), base)]
     changed = [
-        _changed(where, *values, place) for where, values in tree.apart(plain) if not _free(where)
+        _changed(where, old, new, place)
+        for where, (old, new) in tree.apart(plain)
+        if not _free(where)
     ]
     if changed:
         raise ExceptionGroup("changed", changed)
@@ -179,8 +181,8 @@ def _free(where: str) -> bool:
 
 
 def _changed(where: str, old: Any, new: Any, place: places.CrossvalFolder) -> UserError:
-    told = (tree.line(each) for each in (old, new))
-    problem = "was {}, is {}".format(*told) + f"; the cross-validation to resume is {place.folder}"
+    was, now = tree.line(old), tree.line(new)
+    problem = f"was {was}, is {now}; the cross-validation to resume is {place.folder}"
     way = f"--folds {old}" if where == FOLDS_KEY else f"--set {shlex.quote(override(where, old))}"
     mend = "write it as it was" if "[" in where else f"pass {way}"  # --set takes no list apart
     return UserError(where, problem, f"{mend}, or begin anew without --resume")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.folders import METRICS, evaluated, found, trained
+from tests.report.folders import ASKED, METRICS, evaluated, found, trained
 from trainer import files
 from trainer.errors import UserError
 from trainer.report import card, page, tables
@@ -161,7 +161,7 @@ def test_of_many_classes_there_is_no_matrix(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_not_evaluated_says_so(tmp_path: Path) -> None:
-    run = read(trained(tmp_path / "run"), "pets")
+    run = read(trained(tmp_path / "run"), "pets", ASKED)
     text = Outline(written(run)).text
     assert text.count("Not evaluated yet") == 5
     assert f"trainer evaluate {tmp_path / 'run'}" in text
@@ -179,7 +179,7 @@ def test_a_run_without_an_epoch_says_so(tmp_path: Path) -> None:
     run.history.unlink()
     run.timing.unlink()
     run.environment.unlink()
-    text = Outline(written(read(run, "pets"))).text
+    text = Outline(written(read(run, "pets", ASKED))).text
     assert text.count("No epoch was finished.") == 2
     assert "environment.json is missing" in text
 
@@ -190,7 +190,7 @@ def test_validation_stands_in_for_test(tmp_path: Path) -> None:
     place.folder.mkdir(parents=True)
     run.metrics.rename(place.metrics)
     run.evaluated("test").predictions.rename(place.predictions)
-    found = read(run, "pets")
+    found = read(run, "pets", ASKED)
     assert (found.split, len(found.predictions), found.others) == ("validation", 6, {})
 
 
@@ -207,14 +207,14 @@ def test_a_damaged_file_is_named(
     run = evaluated(tmp_path / "run")
     (run.folder / name).write_text(content)
     with pytest.raises(UserError, match=f"{name}: cannot be read: {problem}") as caught:
-        read(run, "pets")
+        read(run, "pets", ASKED)
     assert caught.value.hint == hint
 
 
 def test_a_figure_that_is_not_logged_from_the_first_epoch_on(tmp_path: Path) -> None:
     run = trained(tmp_path / "run")
     run.history.write_text("epoch,loss,val_loss\n1,2.0,\n2,1.0,1.5\n")
-    assert "validation" in tables.curves(read(run, "pets"), None)
+    assert "validation" in tables.curves(read(run, "pets", ASKED), None)
 
 
 def test_signs_of_markdown_in_names_are_text(tmp_path: Path) -> None:
@@ -233,3 +233,27 @@ def test_the_card_is_markdown_with_names_as_text(tmp_path: Path) -> None:
     assert "- tflite: disagrees with Keras, so it was not written" in text
     widths = [line.count("|") for line in text.splitlines() if line.startswith("|")]
     assert set(widths) == {4, 6}
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "said"),
+    [
+        ("size_mb", 0.0153, "0.015 MB"),
+        ("size_mb", 0.879, "0.88 MB"),
+        ("size_mb", 92.42, "92 MB"),
+        ("size_mb", 344.4, "344 MB"),
+        ("latency_ms", 0.0, "0 ms"),
+        ("latency_ms", 6.81, "6.8 ms"),
+        ("worst_recall", 0.5556, "0.556"),
+        ("worst_recall", None, "–"),
+    ],
+)
+def test_what_has_a_unit_has_two_digits(name: str, number: float | None, said: str) -> None:
+    assert tables.value(name, number) == said
+
+
+def test_a_bound_has_its_unit_too() -> None:
+    assert tables.wanted({"name": "latency_ms", "bound": "at most", "wanted": 50.0}) == (
+        "at most 50 ms"
+    )
+    assert tables.wanted({"name": "accuracy", "bound": "at least", "wanted": 0.9}) == "at least 0.9"

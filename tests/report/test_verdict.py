@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tests.report.folders import GATES, METRICS, PARITY, found, trained
+from tests.report.folders import ASKED, GATES, METRICS, PARITY, evaluated, found, trained
 from trainer.report.found import Found, read
 from trainer.report.verdict import checks, verdict
 
@@ -46,6 +46,25 @@ def test_the_worst_comes_first(tmp_path: Path) -> None:
     assert levels == sorted(levels, key=["problem", "warning", "note", "good"].index)
 
 
+def test_gates_are_those_of_the_config(tmp_path: Path) -> None:
+    run = evaluated(tmp_path / "run")
+    said = read(run, "pets", {"accuracy": 0.7, "latency_ms": 5, "worst_recall": 0.5})
+    assert [gate["name"] for gate in said.gates] == ["latency_ms"]
+    wanted = "2 gates were not asked since the config has them: accuracy, worst recall"
+    assert titles(said)[wanted] == titles(said)["1 of 1 gates missed: latency"] == "problem"
+    only = titles(read(run, "pets", {"brier": 1}))
+    assert only["1 gate was not asked since the config has it: Brier"] == "problem"
+    assert "No gates are set" not in only
+    assert titles(read(run, "pets", {}))["No gates are set"] == "note"
+
+
+def test_several_labels_are_counted_by_pictures(tmp_path: Path) -> None:
+    several = found(tmp_path / "run", multi_label=True, metrics={})
+    for count, verb in ((1, "has"), (2, "have")):
+        title = f"{count} of 300 pictures {verb} a label that is contradicted with great confidence"
+        assert titles(several, count)[title] == "warning"
+
+
 def test_no_without_reservation(tmp_path: Path) -> None:
     run = found(tmp_path / "run")
     answer = verdict(checks(run, 0, 300), run)
@@ -76,7 +95,7 @@ def test_yes_with_reservations(tmp_path: Path) -> None:
 
 
 def test_nobody_knows_of_a_run_that_was_not_evaluated(tmp_path: Path) -> None:
-    run = read(trained(tmp_path / "run"), "pets")
+    run = read(trained(tmp_path / "run"), "pets", ASKED)
     answer = verdict(checks(run, 0, 300), run)
     assert (answer.word, answer.because) == ("Nobody knows.", "It was not evaluated.")
 

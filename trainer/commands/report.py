@@ -40,7 +40,7 @@ def run(this: runs.Run, overrides: Sequence[str] = (), seconds: float = SECONDS)
     """
     files.demand_writable(this.report, str(this.folder))
     config = load(this.config, overrides)
-    found = finding.read(this, config.name)
+    found = finding.read(this, config.name, load(this.config).evaluation.gates.given())
     opened = _mistakes.opened(this, overrides)
     asked = _mistakes.asked(this, found, opened, seconds)
     every = [*found.predictions, *(one for side in found.others.values() for one in side)]

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,18 +33,30 @@ class Found(NamedTuple):
     predictions: list[Judged]
     others: dict[str, list[Judged]]  # of the other sides that were evaluated
     confidence: dict[str, Any]
-    gates: list[dict[str, Any]]
+    gates: list[dict[str, Any]]  # of the config, as far as an evaluation has asked them
+    unasked: list[str]  # those that it has not: they were set later
     parity: list[dict[str, Any]]  # of each exported file
     environment: dict[str, Any]
     config: str  # as text
 
 
-def read(run: Run, name: str) -> Found:
-    """What there is. Raises: UserError for a file that is damaged, or no run's."""
+def read(run: Run, name: str, gates: Mapping[str, float]) -> Found:
+    """What there is. Raises: UserError for a file that is damaged, or no run's.
+
+    Args:
+        gates: name -> bound of those in the run's config; others say nothing of it any more.
+    """
     data, classes = records.read_data(run), records.read_classes(run)
     several = data["task"] == "multi_label"
     said = {side: _predictions(run, side, several) for side in SIDES}
     split = next((side for side in CHIEF if run.evaluated(side).metrics.is_file()), CHIEF[0])
+    metrics = _json(run.evaluated(split).metrics, {})
+    asked = [
+        gate
+        for gate in _json(run.evaluated(split).gates, [])
+        if gates.get(gate["name"]) == gate["wanted"]
+    ]
+    names = [gate["name"] for gate in asked]
     return Found(
         name=name,
         folder=run.folder,
@@ -56,11 +68,12 @@ def read(run: Run, name: str) -> Found:
         history=_numbers(run.history),
         timing=_numbers(run.timing),
         split=split,
-        metrics=_json(run.evaluated(split).metrics, {}),
+        metrics=metrics,
         predictions=said.pop(split),
         others={side: found for side, found in said.items() if found},
         confidence=_json(run.confidence, {}),
-        gates=_json(run.evaluated(split).gates, []),
+        gates=asked,
+        unasked=[each for each in gates if each not in names] if metrics else [],
         parity=_json(run.parity, []),
         environment=_json(run.environment, {}),
         config=run.config.read_text(encoding="utf-8"),

@@ -60,7 +60,7 @@ def checks(found: Found, against: int, of: int) -> list[Check]:
     """
     every = [
         _evaluated(found),
-        _gates(found),
+        *_gates(found),
         *_classes(found),
         *_calibration(found),
         _exported(found),
@@ -116,7 +116,18 @@ def _guess(found: Found) -> float | None:
     return max(support) / max(sum(support), 1)
 
 
-def _gates(found: Found) -> Check:
+def _gates(found: Found) -> list[Check]:
+    answers = [_asked(found)] if found.gates or not found.unasked else []
+    if found.unasked:
+        count = len(found.unasked)
+        title = f"{count} gate{'s were' if count > 1 else ' was'} not asked since the config has "
+        title += f"{'them' if count > 1 else 'it'}: {', '.join(map(words, found.unasked))}"
+        meaning = f"Ask: trainer evaluate {found.folder}"
+        answers.append(Check("problem", title, meaning, "figures"))
+    return answers
+
+
+def _asked(found: Found) -> Check:
     missed = [gate for gate in found.gates if not gate["passed"]]
     if not found.gates:
         meaning = "evaluation.gates in the config says what has to be reached."

@@ -42,9 +42,9 @@ def asked(
     """
     if split is not None and split not in SIDES:
         raise UserError("--split", f"expected {', '.join(SIDES)}, received '{split}'")
-    if split and data:
+    if split is not None and data is not None:
         raise UserError("--data", "are other pictures than those of --split", "leave one out")
-    if data:
+    if data is not None:
         return _given(data, load(this.config, overrides), this)
     name = split or "test"
     if not records.read_data(this)["pictures"].get(name):

@@ -26,6 +26,8 @@ PAUSE = 0.1  # seconds between two looks at the workers
 # Seconds: once one has failed the others notice by themselves, in 10 at most; then they are told to
 # end, and then they are killed.
 NOTICE, GRACE = 14.0, 14.0
+# After a signal they all end by themselves, the first one once its checkpoint is written.
+STOPPED, SAVING = (128 + signal.SIGINT, 128 + signal.SIGTERM), 600.0
 TAIL = 20  # lines of a worker that failed
 
 # The parent's own path, as for the workers of data: the user's modules are found.
@@ -65,7 +67,8 @@ def run(config: Path, overrides: Sequence[str], resume: bool, count: int) -> int
         ]
         stack.enter_context(_handed_on(workers))
         if not _ended_well(workers):
-            _wait(workers, NOTICE)
+            stopped = any(worker.process.poll() in STOPPED for worker in workers)
+            _wait(workers, SAVING if stopped else NOTICE)
         codes = [worker.process.poll() for worker in workers]  # None: has to be stopped
         _stop(workers)
         cause = _cause(codes)

@@ -26,7 +26,7 @@ from tests.conftest import Outcome, draw_pictures
 from trainer.commands import _local, _resume, _workers, fit
 from trainer.config.load import load
 from trainer.data.pipeline import Faults
-from trainer.errors import WorkerEnded
+from trainer.errors import WorkerEnded, leaves
 from trainer.run import Run
 from trainer.training.checkpoint import State
 from trainer.training.cluster import Cluster
@@ -256,7 +256,7 @@ def test_a_worker_that_never_comes_is_named(config: str, monkeypatch: pytest.Mon
     end = ran("fit", config, "--set", "training.worker_timeout=1")
     assert end.code == 75
     assert end.err == (
-        "error: worker 1 (localhost:29312) did not appear within 1 s\n"
+        "error: worker 1 (localhost:29312: connection refused) did not appear within 1 s\n"
         "  are they started, and can this machine reach them? training.worker_timeout is how long "
         "to wait\n"
     )
@@ -343,3 +343,18 @@ def test_worker_1_is_not_taken_for_worker_10() -> None:
     error = tf.errors.UnavailableError(None, None, "/job:worker/replica:0/task:10 is gone")
     cluster = Cluster(tuple(f"w{index}:1" for index in range(12)), 0, "test")
     assert _workers._lost(error, cluster).startswith("worker 10 (w10:1) has ended ")
+
+
+def test_what_workers_are_told_differently_is_named(
+    config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = ["training.optimizer.AdamW.learning_rate=0.01", "training.epochs=3"]
+    other = json.dumps({**_resume.shared(load(Path(config), changed)), "--resume": True})
+    monkeypatch.setattr(Peers, "exchange", lambda self, message: [message, other.encode()])
+    with pytest.raises(ExceptionGroup) as raised:
+        _workers._demand_same(load(Path(config)), False, Peers(tf.distribute.get_strategy(), 0, 2))
+    assert {str(error).partition("\n")[0] for error in leaves(raised.value)} == {
+        "training.optimizer.AdamW.learning_rate: worker 1 is told 0.01, worker 0 0.003",
+        "training.epochs: worker 1 is told 3, worker 0 2",
+        "--resume: worker 1 is told true, worker 0 false",
+    }

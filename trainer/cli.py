@@ -86,6 +86,10 @@ def fit(
             from trainer.commands import _local
 
             raise typer.Exit(_local.run(config, overrides, resume, workers))
+        from trainer.training import cluster
+
+        if any(name in os.environ for name in cluster.NAMES):
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its part of "a worker is gone"
         with _loaded(config, overrides, resume) as settings:
             from trainer.commands import _workers
             from trainer.commands import fit as verb

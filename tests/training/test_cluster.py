@@ -88,7 +88,7 @@ def test_the_environment_tells_of_workers(
         ),
         (
             told({"type": "worker", "index": 2}, worker=TWO),
-            "TF_CONFIG: has 2 workers, but this is number 2",
+            "TF_CONFIG: says that this is worker 2, but they are numbered 0 to 1",
         ),
         (
             told({"type": "worker", "index": 0}, worker=["a", "b"]),
@@ -162,11 +162,12 @@ def test_what_can_be_no_host_does_not_come(strange: str) -> None:
 
 
 def test_a_worker_that_does_not_come_is_named() -> None:
-    here = tuple(f"localhost:{port}" for port in cluster.free_ports(3))
+    here = (*(f"localhost:{port}" for port in cluster.free_ports(2)), "nobody.invalid:1")
     with pytest.raises(Lost) as raised:
         cluster.meet(Cluster(here, 0, "test"), 0.3)
     assert str(raised.value) == (
-        f"workers 1 ({here[1]}), 2 ({here[2]}) did not appear within 0.3 s\n"
+        f"workers 1 ({here[1]}: connection refused), 2 (nobody.invalid:1: its name is not known "
+        "here) did not appear within 0.3 s\n"
         "  are they started, and can this machine reach them? training.worker_timeout is how long "
         "to wait"
     )

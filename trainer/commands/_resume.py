@@ -98,10 +98,10 @@ def recipe(config: Config) -> str:
     return _hash(essential(config.model_dump(exclude_defaults=True)))
 
 
-def shared(config: Config) -> str:
-    """A hash of all that workers have to agree on: what they do together depends on it, and each
-    would wait for another that does something else."""
-    return _hash(_without(LOCAL, config.model_dump(exclude_defaults=True)))
+def shared(config: Config) -> dict[str, Any]:
+    """All that workers have to agree on: what they do together depends on it, and each would wait
+    for another that does something else."""
+    return _without(LOCAL, config.model_dump(mode="json"))
 
 
 def written(config: Config) -> str:

@@ -1,5 +1,6 @@
 """Several workers of one training: what each of them does, and what becomes of them if one ends."""
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,7 @@ import tensorflow as tf
 from trainer import files, terminal
 from trainer import run as runs
 from trainer.commands import _resume
-from trainer.config import Config
+from trainer.config import Config, tree
 from trainer.errors import Failed, Lost, UserError
 from trainer.training import cluster as clusters
 from trainer.training import hardware
@@ -73,8 +74,14 @@ def met(
     Raises: Lost if one of them does not come, or is gone before the end.
     """
     with ExitStack() as stack:
-        apart = stack.enter_context(terminal.apart()) if cluster and cluster.worker else None
         peers = Peers.of(hardware.prepare(config.training, config.seed, cluster))
+        apart = None
+        if not peers.chief:
+            where = f"workers/{peers.worker}.log of the run"
+            terminal.say(
+                f"worker   {peers.worker} of {peers.workers}; what it says goes to {where}"
+            )
+            apart = stack.enter_context(terminal.apart())
 
         def follow(this: runs.Run) -> None:
             if apart:
@@ -84,8 +91,22 @@ def met(
 
         if cluster:
             stack.enter_context(_together(peers, cluster))
-        peers.demand_same("settings", f"{_resume.shared(config)}, resume: {resume}")
+        _demand_same(config, resume, peers)
         yield peers, follow
+
+
+def _demand_same(config: Config, resume: bool, peers: Peers) -> None:
+    """Raises UserErrors, at all workers, for what they are told differently."""
+    said = json.dumps({**_resume.shared(config), "--resume": resume})
+    told = [json.loads(each) for each in peers.exchange(said.encode())]
+    wrong = []
+    for where, values in tree.apart(told):
+        worker = next(index for index, value in enumerate(values) if value != values[0])
+        mine, theirs = (tree.line(values[index]) for index in (worker, 0))
+        problem = f"worker {worker} is told {mine}, worker 0 {theirs}"
+        wrong.append(UserError(where, problem, "all workers need the same command and config"))
+    if wrong:
+        raise ExceptionGroup("workers", wrong)
 
 
 @contextmanager
@@ -112,6 +133,6 @@ def _lost(error: tf.errors.OpError, cluster: Cluster) -> str:
     who = " and ".join(gone) or "another worker"
     return (
         f"{who} has ended or cannot be reached, so worker {cluster.worker} ends too{why}\n"
-        "  its own messages say why. Start all of them again with --resume: the run goes on from "
-        "its last checkpoint"
+        "  its own messages and workers/*.log of the run may say why. Start all of them again with "
+        "--resume: the run goes on from its last checkpoint"
     )

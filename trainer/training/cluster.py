@@ -18,6 +18,7 @@ from trainer.errors import Lost, UserError
 
 CONFIG = "TF_CONFIG"  # as TensorFlow documents it: {"cluster": {"worker": [...]}, "task": {...}}
 HOSTS, INDEX = "TRAINER_HOSTS", "JOB_COMPLETION_INDEX"  # Kubernetes gives the second by itself
+NAMES = (CONFIG, HOSTS, "SLURM_STEP_NUM_TASKS")  # of whatever may tell of workers
 
 PAUSE = 0.2  # seconds between two looks at a peer
 PATIENCE = 10  # seconds until it is said who is missing
@@ -113,7 +114,8 @@ def _checked(workers: Sequence[str], index: int, by: str, hint: str) -> Cluster:
         if workers.count(worker) > 1:
             raise UserError(by, f"names {worker} twice", hint)
     if not 0 <= index < len(workers):
-        raise UserError(by, f"has {len(workers)} workers, but this is number {index}", hint)
+        problem = f"says that this is worker {index}, but they are numbered 0 to {len(workers) - 1}"
+        raise UserError(by, problem, hint)
     return Cluster(tuple(workers), index, by)
 
 
@@ -131,9 +133,10 @@ def meet(cluster: Cluster, seconds: float) -> None:
     """
     with _listening(int(cluster.workers[cluster.worker].rpartition(":")[2])):
         begun, said = time.monotonic(), False
-        missing = [each for each in cluster.workers if each != cluster.workers[cluster.worker]]
+        missing = dict.fromkeys(set(range(len(cluster.workers))) - {cluster.worker}, "")
         while missing:
-            missing = [worker for worker in missing if not _answers(worker)]
+            found = {worker: _answer(cluster.workers[worker]) for worker in missing}
+            missing = {worker: why for worker, why in found.items() if why}
             waited = time.monotonic() - begun
             if missing and waited > seconds:
                 break
@@ -150,19 +153,22 @@ def meet(cluster: Cluster, seconds: float) -> None:
         )
 
 
-def _numbered(cluster: Cluster, workers: Sequence[str]) -> str:
-    names = [f"{cluster.workers.index(each)} ({each})" for each in workers]
+def _numbered(cluster: Cluster, missing: Mapping[int, str]) -> str:
+    names = [f"{worker} ({cluster.workers[worker]}: {why})" for worker, why in missing.items()]
     return f"worker{'s' * (len(names) > 1)} {', '.join(names)}"
 
 
-def _answers(worker: str) -> bool:
-    """Whether somebody listens there: it, or TensorFlow in its place, which has met all others."""
+def _answer(worker: str) -> str:
+    """Why nobody answers there; empty if somebody listens: it, or TensorFlow in its place, which
+    has met all others."""
     host, _, port = worker.rpartition(":")
-    place = host.strip("[]"), int(port)
-    # UnicodeError: no name of a host is written so.
-    with suppress(OSError, UnicodeError), socket.create_connection(place, timeout=2):
-        return True
-    return False
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=2):
+            return ""
+    except (socket.gaierror, UnicodeError):  # no name of a host is written so
+        return "its name is not known here"
+    except OSError as error:
+        return os.strerror(error.errno).lower() if error.errno else "no answer"
 
 
 @contextmanager

@@ -18,10 +18,12 @@ import numpy as np
 from trainer import files
 from trainer.data import storage
 from trainer.data.examples import Texts
+from trainer.errors import UserError
 
 FOLDER = "index"
 ABOUT = "about.json"
-VERSION = 1  # of what the files hold; another one is not read
+VERSION = 2  # of what the files hold; another one is not read
+NAMED = 3  # shards, of those that are lost
 
 
 class Index(NamedTuple):
@@ -53,6 +55,7 @@ def write(root: Path, shards: Mapping[str, int], features: Features, index: Inde
         "version": VERSION,
         "features": features._asdict(),
         "shards": dict(shards),
+        "records": np.diff(index.ends, prepend=0).tolist(),
         "names": index.names,
         "texts": {str(number): text for number, text in index.texts.items()},
         "kinds": sorted(index.kinds),
@@ -83,8 +86,8 @@ def read(root: str, shards: Mapping[str, int], features: Features, some: bool) -
         shards: those that are there, with their sizes in bytes.
         some: whether these may be some only of those that it knows; then there is none for them.
 
-    Raises: ValueError, in words that go on after "the index", where it is damaged or of other
-        shards.
+    Raises: UserError where shards that it knows are lost; ValueError, in words that go on after
+        "the index", where it is damaged or of other shards.
     """
     if not storage.exists(_path(root, ABOUT)):
         return None
@@ -93,6 +96,8 @@ def read(root: str, shards: Mapping[str, int], features: Features, some: bool) -
         if about["version"] != VERSION:
             raise ValueError(f"is of version {about['version']}, not {VERSION}")
         known: dict[str, int] = about["shards"]
+        if not some:
+            _demand_all(root, dict(zip(known, about["records"], strict=True)), shards)
         wanted = features._replace(name=features.name or about["features"]["name"])
         if wanted._asdict() != about["features"] or (some and shards.keys() < known.keys()):
             return None
@@ -132,11 +137,21 @@ def _array(root: str, name: str) -> np.ndarray:
         raise OSError(f"{name}.npy: {error}") from None
 
 
+def _demand_all(root: str, records: Mapping[str, int], there: Mapping[str, int]) -> None:
+    """Raises UserError if shards are lost: a training from the rest would be another one."""
+    lost = sorted(records.keys() - there.keys())
+    if lost:
+        index = storage.joined(root, FOLDER)
+        some = ", ".join(lost[:NAMED]) + ", …" * (len(lost) > NAMED)
+        count = sum(records[shard] for shard in lost)
+        problem = f"{count} pictures are missing, of shards that {index} knows: {some}"
+        hint = "fetch them again or run `trainer data pack` again; to train on the rest, remove "
+        raise UserError("data.source.path", problem, hint + index)
+
+
 def _demand_same(known: Mapping[str, int], there: Mapping[str, int]) -> None:
     """Raises ValueError unless the shards are those of the index, as far as sizes tell."""
-    for shard in sorted(known.keys() | there.keys()):
-        if shard not in there:
-            raise ValueError(f"knows a shard that is not there, {shard}")
+    for shard in sorted(there):
         if shard not in known:
             raise ValueError(f"does not know {shard}")
         if known[shard] != there[shard]:

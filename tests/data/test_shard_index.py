@@ -93,6 +93,26 @@ def test_other_features_or_some_shards_are_passed_over_in_silence(
     assert capsys.readouterr().err == ""
 
 
+def _flip(path: Path, at: int) -> None:
+    """One bit of a byte of a file."""
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.unlink()  # so that what has been mapped stays
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("array", ["ends", "starts", "sizes", "counts", "labels", "called_ends"])
+def test_a_bit_is_noticed_in_every_array_that_is_read(
+    shards: Path, passes: list[str], array: str
+) -> None:
+    without = tfrecord.read(spec())
+    _flip(shards / "index" / f"{array}.npy", -8)
+    assert len(tfrecord.read(spec(name=None))) == COUNT
+    assert len(passes) == (array != "called_ends")  # which is not read without names
+    same(tfrecord.read(spec()), without)
+    assert passes[-1:] == ["shards"]
+
+
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
@@ -104,16 +124,17 @@ def test_other_features_or_some_shards_are_passed_over_in_silence(
         ("cut", "is damaged (starts.npy: mmap length is greater than file size)"),
         ("header", "is damaged (starts.npy: "),
         ("array", "is damaged ([Errno 2] No such file or directory: 'shards/index/sizes.npy')"),
-        ("fewer", "is damaged (its arrays do not fit each other)"),
-        ("labels", "is damaged (its arrays do not fit each other)"),
-        ("behind", "is damaged (pictures lie behind the ends of their shards)"),
+        ("fewer", "is damaged (sizes.npy is not what was written)"),
+        ("bit", "is damaged (labels.npy is not what was written)"),
+        ("kind", "is damaged (labels.npy is not what was written)"),
+        ("checks", "is damaged ('ends')"),
     ],
 )
 def test_an_index_that_does_not_fit_is_named(
     shards: Path, passes: list[str], capsys: pytest.CaptureFixture[str], spoil: str, why: str
 ) -> None:
     index, second = shards / "index", shards / "1.tfrecord"
-    size, starts = second.stat().st_size, np.load(index / "starts.npy")
+    size = second.stat().st_size
     whole = (index / "starts.npy").read_bytes()
     records = {"new": 16, "longer": 16}.get(spoil, 12)
     match spoil:
@@ -136,10 +157,13 @@ def test_an_index_that_does_not_fit_is_named(
             (index / "sizes.npy").unlink()
         case "fewer":
             np.save(index / "sizes.npy", np.load(index / "sizes.npy")[:-1])
-        case "labels":
-            np.save(index / "counts.npy", np.load(index / "counts.npy") * 2)
-        case "behind":
-            np.save(index / "starts.npy", starts + 10_000)
+        case "bit":
+            _flip(index / "labels.npy", -1)
+        case "kind":
+            np.save(index / "labels.npy", np.load(index / "labels.npy").view(np.int8))
+        case "checks":
+            about = json.loads((index / "about.json").read_text())
+            (index / "about.json").write_text(json.dumps(about | {"checks": {}}))
     assert len(tfrecord.read(spec(name=None))) == records
     assert passes
     said = why.format(size=size, more=2 * size)

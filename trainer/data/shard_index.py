@@ -9,6 +9,7 @@ S shards, N records, L labels in all.
 
 import io
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ FOLDER = "index"
 ABOUT = "about.json"
 VERSION = 2  # of what the files hold; another one is not read
 NAMED = 3  # shards, of those that are lost
+UNCHECKED = "called"  # the texts of names: as much as all other arrays, and read as they are needed
 
 
 class Index(NamedTuple):
@@ -70,11 +72,12 @@ def write(root: Path, shards: Mapping[str, int], features: Features, index: Inde
         "called": block,
         "called_ends": ends,
     }
+    there = {name: array for name, array in arrays.items() if array is not None}
+    about["checks"] = {name: _check(array) for name, array in there.items() if name != UNCHECKED}
     with files.replacing(root / FOLDER) as partial:
         partial.mkdir()
-        for name, array in arrays.items():
-            if array is not None:
-                np.save(partial / f"{name}.npy", array)
+        for name, array in there.items():
+            np.save(partial / f"{name}.npy", array)
         files.write_json(partial / ABOUT, about)
 
 
@@ -102,23 +105,23 @@ def read(root: str, shards: Mapping[str, int], features: Features, some: bool) -
         if wanted._asdict() != about["features"] or (some and shards.keys() < known.keys()):
             return None
         _demand_same(known, shards)
-        index = _read(root, about, features)
+        return _read(root, about, features)
     except (OSError, KeyError, TypeError, EOFError, json.JSONDecodeError) as error:
         raise ValueError(f"is damaged ({error})") from None
-    _demand_whole(index, list(shards.values()))
-    return index
 
 
 def _read(root: str, about: Mapping[str, Any], features: Features) -> Index:
+    checks = about["checks"]
     names = None
     if features.name:
-        names = Texts.over(_array(root, "called"), _array(root, "called_ends"))
+        block, ends = _array(root, UNCHECKED, checks), _array(root, "called_ends", checks)
+        names = Texts.over(block, ends)
     return Index(
-        _array(root, "ends"),
-        _array(root, "starts"),
-        _array(root, "sizes"),
-        _array(root, "counts"),
-        _array(root, "labels"),
+        _array(root, "ends", checks),
+        _array(root, "starts", checks),
+        _array(root, "sizes", checks),
+        _array(root, "counts", checks),
+        _array(root, "labels", checks),
         about["names"],
         {int(number): text for number, text in about["texts"].items()},
         frozenset(about["kinds"]),
@@ -126,15 +129,25 @@ def _read(root: str, about: Mapping[str, Any], features: Features) -> Index:
     )
 
 
-def _array(root: str, name: str) -> np.ndarray:
-    """As a plain array: a memmap would be copied, not shared, when it goes to a worker."""
+def _array(root: str, name: str, checks: Mapping[str, int]) -> np.ndarray:
+    """As a plain array: a memmap would be copied, not shared, when it goes to a worker. Raises
+    OSError where it is not what was written."""
     path = _path(root, f"{name}.npy")
     try:
         if storage.is_address(path):
-            return np.load(io.BytesIO(storage.read(path)), allow_pickle=False)
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+            array = np.load(io.BytesIO(storage.read(path)), allow_pickle=False)
+        else:
+            array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except ValueError as error:
         raise OSError(f"{name}.npy: {error}") from None
+    if name != UNCHECKED and _check(array) != checks[name]:
+        raise OSError(f"{name}.npy is not what was written")
+    return array
+
+
+def _check(array: np.ndarray) -> int:
+    """CRC-32 of the kind, the shape and the values."""
+    return zlib.crc32(array.data, zlib.crc32(f"{array.dtype.str} {array.shape}".encode()))
 
 
 def _demand_all(root: str, records: Mapping[str, int], there: Mapping[str, int]) -> None:
@@ -157,24 +170,6 @@ def _demand_same(known: Mapping[str, int], there: Mapping[str, int]) -> None:
         if known[shard] != there[shard]:
             problem = f"is of another {shard}: of {known[shard]} bytes, not {there[shard]}"
             raise ValueError(problem)
-
-
-def _demand_whole(index: Index, sizes: list[int]) -> None:
-    """Raises ValueError unless the arrays fit each other, and the last image of each shard lies in
-    it. Looks at no more than that: to read all would take as long as not to map it."""
-    count, ends = len(index.starts), index.ends
-    lengths = {len(index.sizes), len(index.counts)}
-    lengths |= {len(index.called)} if index.called is not None else set()
-    fits = lengths == {count} and len(ends) == len(sizes)
-    fits = fits and index.counts.sum(dtype=np.int64) == len(index.labels)
-    if not fits or (np.diff(ends, prepend=0) < 0).any() or ends[-1:].tolist() != [count]:
-        raise ValueError("is damaged (its arrays do not fit each other)")
-    full = np.flatnonzero(np.diff(ends, prepend=0))
-    last = ends[full] - 1
-    if (
-        index.starts[last] + index.sizes[last].astype(np.int64) > np.array(sizes, np.int64)[full]
-    ).any():
-        raise ValueError("is damaged (pictures lie behind the ends of their shards)")
 
 
 def _path(root: str, name: str) -> str:

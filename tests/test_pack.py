@@ -357,6 +357,24 @@ def test_only_the_shards_that_are_needed_are_opened(small: Path, trainer: Traine
         assert sorted(set(shards)) == SHARDS  # so the watching works
 
 
+def test_the_config_of_another_stays(small: Path, trainer: Trainer) -> None:
+    packed(trainer)
+    there = Path("packed/config.yaml").read_bytes()
+    Path("other.yaml").write_text(SMALL.replace("name: small", "name: other"))
+    done = packed(trainer, config="other.yaml")
+    assert done.err == (
+        "warning: packed/config.yaml is of another config and stays as it is: choose another "
+        "--out, or remove it and run the same command again\n"
+    )
+    assert done.out.splitlines()[-1].startswith("source: ")
+    assert Path("packed/config.yaml").read_bytes() == there
+    Path("packed/config.yaml").unlink()
+    done = packed(trainer, config="other.yaml")
+    assert done.err == ""
+    assert done.out.splitlines()[-1] == "next: trainer fit packed/config.yaml"
+    assert load(Path("packed/config.yaml")).name == "other"
+
+
 def test_a_config_without_test_side_stays_without(small: Path, trainer: Trainer) -> None:
     small.write_text(SMALL.replace("test: 0.25", "test: 0"))
     packed(trainer)

@@ -154,7 +154,7 @@ def _report(
     config: Config, place: Packed, plan: Sequence[pack.Shard], left_out: dict[str, str]
 ) -> None:
     """Says what is there now, and writes it beside the shards."""
-    files.write_text(place.config, dump(_trained_from(config, place, plan)))
+    ours = _configured(place, dump(_trained_from(config, place, plan)))
     if left_out:
         files.write_csv(place.left_out, ("path", "reason"), left_out.items())
         example = next(iter(left_out))
@@ -168,7 +168,22 @@ def _report(
     index = place.folder / shard_index.FOLDER
     terminal.say(f"index    {index} ({files.size(files.weight(index))})")
     terminal.say(f"source: {tree.line(_source(place).model_dump(exclude_unset=True, mode='json'))}")
-    terminal.say(f"next: trainer fit {place.config}")
+    if ours:
+        terminal.say(f"next: trainer fit {place.config}")
+
+
+def _configured(place: Packed, text: str) -> bool:
+    """Writes the config unless another one is there, which is kept and warned of; whether it is
+    this one that is there now."""
+    there = place.config.read_bytes() if place.config.is_file() else None
+    if there not in (None, text.encode()):
+        terminal.warn(
+            f"{place.config} is of another config and stays as it is: choose another {OUT}, or "
+            "remove it and run the same command again"
+        )
+        return False
+    files.write_text(place.config, text)
+    return True
 
 
 def _trained_from(config: Config, place: Packed, plan: Sequence[pack.Shard]) -> Config:

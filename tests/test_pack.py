@@ -219,7 +219,7 @@ def test_the_same_bytes_twice_and_after_a_stop(
         "error: stopped; 2 of 7 shards are kept in halves\n  the same command goes on there\n"
     )
     there = sorted(path.name for path in Path("halves").iterdir())
-    assert there == [".lock", "pack.json", *SHARDS[2:4]]
+    assert there == [".lock", "pack.json", "pictures.csv", *SHARDS[2:4]]
     Path("halves/.train-00002-of-00003.tfrecord.1234abcd.partial.tfrecord").write_text("half")
     assert packed(trainer, "halves").out.splitlines()[0] == "there    2 of 7 shards"
     assert bytes_of("halves") == whole
@@ -273,13 +273,11 @@ def test_folders_that_hold_something_else(small: Path, trainer: Trainer) -> None
         "error: --out: small.yaml is a file, not a folder\n  choose another place\n"
     )
     packed(trainer)
-    os.utime("pictures/red/02.png", ns=(1, 1))
-    assert error("packed") == (
-        "error: --out: packed holds shards of other pictures, or otherwise split or cut\n"
-        "  choose another folder, or remove it to pack anew\n"
-    )
     Path("packed/pack.json").write_text("{")
-    assert "holds shards of other pictures" in error("packed")
+    assert error("packed") == (
+        "error: --out: packed holds shards that may be of other pictures: pack.json and "
+        "pictures.csv do not say of which\n  choose another folder, or remove it to pack anew\n"
+    )
     shutil.rmtree("packed")
     packed(trainer)
     shutil.copy(f"packed/{SHARDS[0]}", f"packed/{SHARDS[1]}")
@@ -302,6 +300,61 @@ def test_folders_that_hold_something_else(small: Path, trainer: Trainer) -> None
     )
 
 
+def test_other_times_of_change_alone_are_gone_on_with(small: Path, trainer: Trainer) -> None:
+    packed(trainer)
+    shard = Path("packed", SHARDS[3])
+    content = shard.read_bytes()
+    shard.unlink()
+    os.utime("pictures/red/02.png", ns=(1, 1))
+    assert packed(trainer).out.splitlines()[:2] == [
+        "times of change differ, nothing else: contents are taken to be the same",
+        "there    6 of 7 shards",
+    ]
+    assert shard.read_bytes() == content
+
+
+def test_what_differs_is_named(small: Path, trainer: Trainer) -> None:
+    def error(config: str = SMALL, size: float = SIZE) -> str:
+        small.write_text(config)
+        done = trainer("data", "pack", "small.yaml", "--out", "packed", "--shard-size", size)
+        assert done.code == 2
+        lines = done.err.splitlines()
+        assert lines[1:] == ["  choose another folder, or remove it to pack anew"]
+        return lines[0].removeprefix("error: --out: packed holds shards ")
+
+    packed(trainer)
+    assert error(size=1) == "otherwise cut: 7 shards, not 3 (--shard-size)"
+    assert error(SMALL.replace("test: 0.25", "test: 0")).startswith("otherwise split: ")
+    about = json.loads(Path("packed/pack.json").read_text())
+    other = about | {"fingerprint": "", "features": {}}
+    Path("packed/pack.json").write_text(json.dumps(other))
+    assert error() == "with other features, of another version of this program"
+    other = about | {"fingerprint": "", "classes": ["red"]}
+    Path("packed/pack.json").write_text(json.dumps(other))
+    assert error() == "with other labels: the classes have changed"
+    shutil.move("pictures/red/02.png", "pictures/red/002.png")
+    assert error() == "of other pictures: red/002.png is new"
+    Path("pictures/red/002.png").unlink()
+    assert error() == "of other pictures: red/02.png is gone"
+    Path("packed/pictures.csv").unlink()
+    assert error().startswith("that may be of other pictures: ")
+
+
+def test_differences_by_hand() -> None:
+    one, two = pack.Row("a", "x", "train", "5", "1"), pack.Row("b", "y", "test", "6", "1")
+
+    def difference(**other: str) -> str:
+        return pack.difference([one, two], [one, two._replace(**other)])
+
+    assert difference(changed="2") == ""
+    assert difference(bytes="7") == "of other pictures: b had 6 bytes and has 7"
+    assert difference(label="x", split="train") == "with other labels: b was 'y' and is 'x'"
+    assert difference(split="train") == "otherwise split: b was in test and is in train"
+    assert difference(path="c") == "of other pictures: c is new"
+    assert pack.difference([one, two], [one]) == "of other pictures: b is gone"
+    assert pack.difference([one, two], [two, one]) == "of the same pictures in another order"
+
+
 def test_a_full_disk(small: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise tf.errors.ResourceExhaustedError(None, None, "packed/…; No space left on device")
@@ -313,7 +366,11 @@ def test_a_full_disk(small: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPa
     assert done.err == (
         f"error: packed/{SHARDS[2]} cannot be written: No space left on device\n  make room there\n"
     )
-    assert sorted(path.name for path in Path("packed").iterdir()) == [".lock", "pack.json"]
+    assert sorted(path.name for path in Path("packed").iterdir()) == [
+        ".lock",
+        "pack.json",
+        "pictures.csv",
+    ]
 
 
 def test_groups_are_named_as_lost(small: Path, trainer: Trainer) -> None:

@@ -82,8 +82,13 @@ class Packed(NamedTuple):
 
     @property
     def about(self) -> Path:
-        """What is packed here, written first: a second start goes on with nothing else."""
+        """What is packed here, written before the shards: a second start goes on with no other."""
         return self.folder / "pack.json"
+
+    @property
+    def pictures(self) -> Path:
+        """What is packed here, picture by picture: path, label, split, bytes, changed."""
+        return self.folder / "pictures.csv"
 
     @property
     def left_out(self) -> Path:

@@ -5,12 +5,13 @@ them draws the same batches. A shard is written beside its place and renamed: it
 there, and the same pictures make the same bytes.
 """
 
+import csv
 import errno
 import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import files
+from trainer.data import split_file
 from trainer.data.examples import SIDES, Examples
 from trainer.data.shard_index import Features, Index
 from trainer.data.split import Sides
@@ -43,6 +45,16 @@ class Shard(NamedTuple):
     name: str
     side: int  # index in SIDES
     rows: range
+
+
+class Row(NamedTuple):
+    """A picture as a CSV says it, in texts."""
+
+    path: str
+    label: str
+    split: str
+    bytes: str
+    changed: str  # time of change in ns
 
 
 class Stopped(Exception):
@@ -76,6 +88,45 @@ def fingerprint(sides: Sides, plan: Sequence[Shard]) -> str:
             size, changed = pictures.stamp(index)
             digest.update(os.fsencode(f"{size} {changed} {pictures.name(index)}\n"))
     return digest.hexdigest()[:32]
+
+
+def rows(sides: Sides) -> Iterator[Row]:
+    """What `fingerprint` is of, picture by picture."""
+    stamps = (side.pictures.stamp(index) for side in sides for index in range(len(side)))
+    for row, stamp in zip(split_file.rows(sides), stamps, strict=True):
+        yield Row(*row, *map(str, stamp))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows as they were written. Raises OSError or ValueError."""
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return [Row(*row) for row in csv.reader(file)][1:]
+    except (TypeError, csv.Error) as error:
+        raise ValueError(str(error)) from None
+
+
+def difference(before: Iterable[Row], after: Iterable[Row]) -> str:
+    """How shards of the pictures before are not shards of those after, in words that go on after
+    "shards"; empty if only times of change differ."""
+    old, new = ({row.path: row for row in some} for some in (before, after))
+    for path in new:
+        if path not in old:
+            return f"of other pictures: {path} is new"
+    for path in old:
+        if path not in new:
+            return f"of other pictures: {path} is gone"
+    pairs = [(one, new[path]) for path, one in old.items()]
+    for one, other in pairs:
+        if one.bytes != other.bytes:
+            return f"of other pictures: {one.path} had {one.bytes} bytes and has {other.bytes}"
+    for one, other in pairs:
+        if one.label != other.label:
+            return f"with other labels: {one.path} was '{one.label}' and is '{other.label}'"
+    for one, other in pairs:
+        if one.split != other.split:
+            return f"otherwise split: {one.path} was in {one.split} and is in {other.split}"
+    return "" if list(old) == list(new) else "of the same pictures in another order"
 
 
 def write(sides: Sides, plan: Sequence[Shard], folder: Path, tick: Tick) -> None:

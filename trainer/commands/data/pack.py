@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from trainer.config import Config, tree
 from trainer.config.data import Tfrecord
 from trainer.config.load import dump
 from trainer.data import pack, shard_index
+from trainer.data.examples import SIDES
 from trainer.data.sources import tfrecord
 from trainer.data.split import Sides
 from trainer.errors import Interrupted, UserError
@@ -40,7 +42,7 @@ def _packed(
     place: Packed, sides: Sides, plan: Sequence[pack.Shard], about: dict[str, Any]
 ) -> dict[str, str]:
     """Writes what is not there yet; why pictures could not be read, by their names."""
-    _begin(place, about)
+    _begin(place, sides, about)
     todo = [shard for shard in plan if not (place.folder / shard.name).is_file()]
     if len(todo) < len(plan):
         terminal.say(f"there    {len(plan) - len(todo)} of {len(plan)} shards")
@@ -97,27 +99,47 @@ def _demand_ours(place: Packed) -> None:
         raise UserError(OUT, f"{place.folder} is a file, not a folder", "choose another place")
     if place.folder.is_dir() and not place.about.is_file():
         found = sorted(path.name for path in place.folder.iterdir())
-        found = [name for name in found if not name.startswith(".")]  # the lock, what is half
+        ours = place.pictures.name  # a start that was killed early
+        found = [name for name in found if not name.startswith(".") and name != ours]
         if found:
             problem = f"{place.folder} holds something else, such as {found[0]}"
             raise UserError(OUT, problem, "choose an empty folder, or one that is not there")
 
 
-def _begin(place: Packed, about: dict[str, Any]) -> None:
+def _begin(place: Packed, sides: Sides, about: dict[str, Any]) -> None:
     """Removes what a killed process left, and says in the folder what it is for. Raises UserError
     if it is for something else."""
     files.remove_partial(place.folder)
-    try:
-        there = json.loads(place.about.read_text(encoding="utf-8"))["fingerprint"]
-    except FileNotFoundError:
+    if not place.about.exists():
+        files.write_csv(place.pictures, pack.Row._fields, pack.rows(sides))
         files.write_json(place.about, about)
         return
-    except (ValueError, KeyError, TypeError):
-        there = None
-    if there != about["fingerprint"]:
-        problem = f"{place.folder} holds shards of other pictures, or otherwise split or cut"
+    try:
+        there = json.loads(place.about.read_text(encoding="utf-8"))
+        if there["fingerprint"] == about["fingerprint"]:
+            return
+        why = _difference(place, sides, there, about)
+    except (OSError, ValueError, KeyError, TypeError):
+        known = f"{place.about.name} and {place.pictures.name}"
+        why = f"that may be of other pictures: {known} do not say of which"
+    if why:
         hint = "choose another folder, or remove it to pack anew"
-        raise UserError(OUT, problem, hint)
+        raise UserError(OUT, f"{place.folder} holds shards {why}", hint)
+    terminal.say("times of change differ, nothing else: contents are taken to be the same")
+
+
+def _difference(place: Packed, sides: Sides, there: dict[str, Any], about: dict[str, Any]) -> str:
+    """How the shards that are there are others, after "shards"; empty if only times differ. Raises
+    OSError, ValueError or KeyError where the folder does not say."""
+    if (there["version"], there["features"]) != (about["version"], about["features"]):
+        return "with other features, of another version of this program"
+    if found := pack.difference(pack.read_rows(place.pictures), pack.rows(sides)):
+        return found
+    if there["classes"] != about["classes"]:
+        return "with other labels: the classes have changed"
+    if there["cut"] != about["cut"]:
+        return f"otherwise cut: {there['shards']} shards, not {about['shards']} (--shard-size)"
+    return ""
 
 
 def _about(config: Config, sides: Sides, plan: Sequence[pack.Shard]) -> dict[str, Any]:
@@ -127,6 +149,9 @@ def _about(config: Config, sides: Sides, plan: Sequence[pack.Shard]) -> dict[str
         "classes": list(sides.train.classes),
         "pictures": {name: len(side) for name, side in sides._asdict().items()},
         "shards": len(plan),
+        "cut": Counter(SIDES[shard.side] for shard in plan),
+        "version": pack.VERSION,
+        "features": pack.FEATURES._asdict(),
         "fingerprint": pack.fingerprint(sides, plan),
     }
 

@@ -11,3 +11,7 @@ def test_the_first_missing_part_is_mended(workplace: Path) -> None:
     assert files.nearly(Path("rnus/small/latest")) == Path("runs/small/latest")
     for there_or_far in ("runs/small", "runs/nix", "runs/smal/earliest", "/nowhere/at/all"):
         assert files.nearly(Path(there_or_far)) is None
+
+
+def test_a_name_that_no_file_can_have_is_like_none() -> None:
+    assert files.nearly(Path("x" * 5000)) is None

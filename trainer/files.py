@@ -219,10 +219,11 @@ def size(count: int) -> str:
 def nearly(path: Path) -> Path | None:
     """What is there and is called nearly so, where the first missing part of the path is mistyped;
     None if nothing is."""
-    missing = next((each for each in (*reversed(path.parents), path) if not each.exists()), None)
-    if missing is None:
-        return None
-    with suppress(OSError):
+    with suppress(OSError):  # too long for a name, or in a folder that is locked
+        every = (*reversed(path.parents), path)
+        missing = next((each for each in every if not each.exists()), None)
+        if missing is None:
+            return None
         name = nearest(missing.name, (each.name for each in missing.parent.iterdir()))
         meant = missing.with_name(name) / path.relative_to(missing) if name else path
         return meant if meant.exists() else None

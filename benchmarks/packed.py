@@ -112,8 +112,7 @@ def tiny(count: int) -> Sides:
 
 def packed(sides: Sides, folder: Path, shard: float = 200e6) -> list[float]:
     """Writes shards and index; the seconds of each."""
-    from trainer.data import pack, shard_index
-    from trainer.data.sources import tfrecord
+    from trainer.data import pack, shard_index, shard_pass
 
     folder.mkdir(parents=True)
     plan = pack.shards(sides, shard)
@@ -122,7 +121,7 @@ def packed(sides: Sides, folder: Path, shard: float = 200e6) -> list[float]:
     written = time.perf_counter()
     sizes = {each.name: (folder / each.name).stat().st_size for each in sorted(plan)}
     source = Tfrecord(kind="tfrecord", path=str(folder), name=pack.FEATURES.name)
-    index = tfrecord.passed(source, str(folder), list(sizes))
+    index = shard_pass.passed(source, str(folder), list(sizes))
     shard_index.write(folder, sizes, pack.FEATURES, index)
     return [written - begun, time.perf_counter() - written]
 

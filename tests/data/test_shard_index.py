@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tests import families
 from trainer.config.data import Tfrecord
-from trainer.data import pack, shard_index, storage
+from trainer.data import pack, shard_index, shard_pass, storage
 from trainer.data.examples import Examples, Files, Texts, names
 from trainer.data.sources import tfrecord
 from trainer.errors import UserError
@@ -36,7 +36,7 @@ def shards(workplace: Path) -> Path:
     folder.mkdir()
     plan = [pack.Shard(f"{at}.tfrecord", 0, range(4 * at, 4 * at + 4)) for at in range(3)]
     pack.write(pack.Sides(examples, none, none), plan, folder, lambda _: None)
-    found = tfrecord.passed(spec(), "shards", [shard.name for shard in plan])
+    found = shard_pass.passed(spec(), "shards", [shard.name for shard in plan])
     sizes = {shard.name: (folder / shard.name).stat().st_size for shard in plan}
     shard_index.write(folder, sizes, pack.FEATURES, found)
     return folder
@@ -49,7 +49,7 @@ def spec(path: str = "shards", **options: Any) -> Tfrecord:
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The roots of all passes over shards."""
-    plain, found = tfrecord.passed, []
+    plain, found = shard_pass.passed, []
 
     def passed(source: Tfrecord, root: str, shards: Any) -> shard_index.Index:
         found.append(root)

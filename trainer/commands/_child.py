@@ -72,7 +72,7 @@ def ask(
                 pass_fds=locks,
                 start_new_session=True,  # Ctrl-C comes from us alone, once
             )
-            with _ended(child), _handed_on(child) as heard:
+            with ended(child), _handed_on(child) as heard:
                 asked = {"module": module, "story": story, "tensorflow": tensorflow}
                 whole = {**request, **asked, "reply": str(reply)}
                 _send(child, whole)
@@ -145,12 +145,12 @@ def _raise(found: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _ended(child: subprocess.Popen) -> Iterator[None]:
+def ended(child: subprocess.Popen) -> Iterator[None]:
     """It does not outlive the block."""
     try:
         yield
     finally:
-        if child.returncode is None:
+        if child.poll() is None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
+from trainer.commands import _child
 from trainer.config import Config
 from trainer.config.load import load, located
 from trainer.errors import Lost, UserError, WorkerEnded
@@ -121,16 +122,8 @@ def _started(
             stderr=sink,
             start_new_session=True,  # Ctrl-C comes from us alone, once
         )
-    try:
+    with _child.ended(process):
         yield Worker(process, said)
-    finally:
-        if process.poll() is None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        if process.stdin:
-            with suppress(BrokenPipeError):
-                process.stdin.close()
 
 
 def _ended_well(workers: Sequence[Worker]) -> bool:

@@ -9,10 +9,8 @@ looks at the rows of its replica by itself is no part of this: BatchNormalizatio
 N batch of one replica, H, W, C image, K classes.
 """
 
-import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -20,13 +18,13 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.errors import UserError
+from trainer.training import replicas
 from trainer.training.objective import Objective
 from trainer.training.peers import Peers
 from trainer.training.variables import count_of
 
 Logs = dict[str, Any]
 Step = Callable[[Any], Logs]
-Read = Callable[[], Logs]
 
 # Logs of an epoch that no two runs have in common: pictures per second, the share of the time that
 # was spent waiting for them, and what is left of it per step, in milliseconds.
@@ -59,29 +57,8 @@ def opened(
     Args:
         size: of a global batch; nothing: of those of the dataset.
     """
-    following = iter(_distributed(training, strategy))
+    following = iter(replicas.distributed(training, strategy))
     return Batches(following, size or training.element_spec[2].shape[0])
-
-
-def _distributed(batches: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Any:
-    """Each batch shared out to the replicas of this worker."""
-    peers = Peers.of(strategy)
-    if peers.workers == 1:
-        return strategy.experimental_distribute_dataset(batches)
-
-    fewest, more = divmod(batches.element_spec[2].shape[0], peers.replicas)
-    ends = [number * fewest + min(number, more) for number in range(peers.replicas + 1)]
-
-    def shared(*batch: tf.Tensor) -> tf.data.Dataset:
-        """One element for each replica."""
-        parts = [
-            tf.data.Dataset.from_tensors(tuple(each[start:end] for each in batch))
-            for start, end in pairwise(ends)
-        ]
-        return functools.reduce(tf.data.Dataset.concatenate, parts)
-
-    found = batches if peers.replicas == 1 else batches.flat_map(shared)
-    return strategy.distribute_datasets_from_function(lambda _: found)
 
 
 def train(
@@ -115,7 +92,7 @@ def train(
     """
     step = train_step(model, objective, strategy)
     batches = training if isinstance(training, Batches) else opened(training, strategy)
-    read = _reader(objective.running, strategy)
+    read = replicas.reader(objective.running, strategy)
     validate = _validation(model, objective, strategy, validation, eyes)
     model.stop_training = False
     model.train_function = step  # keras.callbacks.TensorBoard draws its graph
@@ -152,7 +129,7 @@ def _epoch(
     step: Step,
     batches: Batches,
     numbers: range,
-    read: Read,
+    read: replicas.Read,
     listeners: keras.callbacks.CallbackList,
     eyes: Eyes | None,
 ) -> Logs:
@@ -166,7 +143,7 @@ def _epoch(
         batch = next(batches.following)
         waited += time.perf_counter() - asked
         if eyes and number == numbers.start:
-            eyes.began(*(_whole(part, parts=1) for part in batch[:2]))
+            eyes.began(*(replicas.held(part, parts=1) for part in batch[:2]))
         logs = step(batch)
         listeners.on_train_batch_end(number, logs)
         if listeners.model.stop_training:
@@ -191,8 +168,9 @@ def _validation(
     eyes: Eyes | None,
 ) -> Callable[[keras.callbacks.CallbackList], Logs]:
     """What goes over all of these batches, and gives what the metrics find."""
-    test, read = _test_step(model, objective, strategy), _reader(objective.metrics, strategy)
-    distributed, peers = _distributed(batches, strategy), Peers.of(strategy)
+    test = _test_step(model, objective, strategy)
+    read = replicas.reader(objective.metrics, strategy)
+    distributed, peers = replicas.distributed(batches, strategy), Peers.of(strategy)
 
     def validate(listeners: keras.callbacks.CallbackList) -> Logs:
         _reset(objective)
@@ -201,8 +179,8 @@ def _validation(
         for number, batch in enumerate(distributed):
             listeners.on_test_batch_begin(number)
             found = test(batch)
-            scores += [_whole(found)] if eyes else []
-            weights.append(_whole(batch[2]))
+            scores += [replicas.held(found)] if eyes else []
+            weights.append(replicas.held(batch[2]))
             listeners.on_test_batch_end(number)
         weights_N = peers.rows(np.concatenate(weights), len(weights))
         if not weights_N.any():
@@ -216,13 +194,6 @@ def _validation(
     return validate
 
 
-def _whole(value: Any, parts: int | None = None) -> np.ndarray:
-    """What the replicas of this worker hold, one after the other, as the batch was before they
-    shared it; or what the first of them hold."""
-    held = getattr(value, "values", (value,))[:parts]
-    return np.concatenate([each.numpy() for each in held])
-
-
 def train_step(model: keras.Model, objective: Objective, strategy: tf.distribute.Strategy) -> Step:
     """A batch of all replicas -> the metrics so far, once the weights are better.
 
@@ -233,7 +204,8 @@ def train_step(model: keras.Model, objective: Objective, strategy: tf.distribute
     sums = objective.accumulator
     if sums is None:
         return update
-    forward, read = _forward(model, objective, strategy), _reader(objective.metrics, strategy)
+    forward = _forward(model, objective, strategy)
+    read = replicas.reader(objective.metrics, strategy)
 
     def on_replica(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> None:
         sums.add(*forward(images, labels, weights))
@@ -260,7 +232,8 @@ def _compiled(step: Callable[[Any], Any], objective: Objective) -> Any:
 
 def _updating(model: keras.Model, objective: Objective, strategy: tf.distribute.Strategy) -> Step:
     """The step after which the weights are better."""
-    forward, read = _forward(model, objective, strategy), _reader(objective.metrics, strategy)
+    forward = _forward(model, objective, strategy)
+    read = replicas.reader(objective.metrics, strategy)
     optimizer, variables = objective.optimizer, model.trainable_variables
 
     def on_replica(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> None:
@@ -380,34 +353,6 @@ def _update(
     whole_NK = tf.cast(labels_NK >= 0.5, labels_NK.dtype)  # of mixed pictures the larger share
     for metric in metrics:
         metric.update_state(whole_NK, probabilities_NK, sample_weight=counted_N)
-
-
-def _reader(metrics: Sequence[keras.Metric], strategy: tf.distribute.Strategy) -> Read:
-    """What metrics have found so far, on all replicas.
-
-    With several workers reading a variable is a collective: all are read in one.
-    """
-    if Peers.of(strategy).workers == 1:
-        return lambda: {metric.name: metric.result() for metric in metrics}
-    variables = [[each.value for each in metric.variables] for metric in metrics]
-
-    def on_replica() -> tf.Tensor:
-        held = [tf.convert_to_tensor(each) for own in variables for each in own]
-        return tf.concat([tf.reshape(tf.cast(each, tf.float64), [-1]) for each in held], 0)
-
-    @tf.function
-    def read() -> Logs:
-        sums = strategy.reduce("SUM", strategy.run(on_replica), axis=None)
-        parts = iter(
-            tf.split(sums, [each.shape.num_elements() for own in variables for each in own])
-        )
-        found = {}
-        for metric, own in zip(metrics, variables, strict=True):
-            whole = [tf.cast(tf.reshape(next(parts), each.shape), each.dtype) for each in own]
-            found[metric.name] = metric.stateless_result(whole)
-        return found
-
-    return read
 
 
 def _reset(objective: Objective) -> None:

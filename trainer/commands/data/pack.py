@@ -12,9 +12,8 @@ from trainer.commands._gather import Gathered, gather
 from trainer.config import Config, tree
 from trainer.config.data import Tfrecord
 from trainer.config.load import dump
-from trainer.data import pack, shard_index
+from trainer.data import pack, shard_index, shard_pass
 from trainer.data.examples import SIDES
-from trainer.data.sources import tfrecord
 from trainer.data.split import Sides
 from trainer.errors import Interrupted, UserError
 from trainer.places import Packed
@@ -80,7 +79,7 @@ def _indexed(place: Packed, sides: Sides, plan: Sequence[pack.Shard]) -> dict[st
     root = str(place.folder)
     hint = "remove it; the same command writes it again"
     try:
-        index = tfrecord.passed(_source(place), root, names)
+        index = shard_pass.passed(_source(place), root, names)
     except UserError as error:
         raise UserError(OUT, error.problem, hint) from None
     try:

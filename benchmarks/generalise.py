@@ -1,13 +1,17 @@
 """How well a run that was trained on renders of hands reads pictures of another origin.
 
-    TRAINER_DATA=… python benchmarks/generalise.py RUN … [--pictures 600] [--show sheet.png]
+    TRAINER_DATA=… python benchmarks/generalise.py RUN … [--renders FOLDER] [--pictures 600]
+        [--show sheet.png]
 
 No photographs of hands are at hand, so four stand-ins are: the renders of the run's own test split,
 cut out and laid on photographs (TRAINER_DATA/flowers and scenes_multilabel/images), on plain
 colours (a third of them green), and on darkness, each as a camera would take them; and the drawn
-hands of `kind: rendered_hands`, whose poses, skin and backgrounds are all other ones. The cutting
-and placing here shares no code with `trainer.transforms.RandomBackground`. With several runs the
-last lines are mean and standard deviation over them.
+hands of `kind: rendered_hands`, whose poses and skin are other ones, and most of whose backgrounds
+are. The cutting and placing here shares no code with `trainer.transforms.RandomBackground`. With
+several runs the last lines are mean and standard deviation over them.
+
+Of a run that was trained on drawn hands, `--renders FOLDER` takes the renders from there: a folder
+per class, of which that run has seen none.
 """
 
 import argparse
@@ -22,7 +26,7 @@ from PIL import Image
 
 from trainer import run as runs
 from trainer.commands._restore import restore, sides
-from trainer.config.data import Data, RenderedHands
+from trainer.config.data import Data, Folder, RenderedHands
 from trainer.data.decode import load
 from trainer.data.examples import Examples
 from trainer.parts import part
@@ -144,17 +148,22 @@ def pictures_of(
     return np.stack(found), examples.labels[chosen]
 
 
-def measured(place: Path, root: Path, count: int, show: Path | None) -> dict[str, float]:
+def measured(
+    place: Path, root: Path, renders: Path | None, count: int, show: Path | None
+) -> dict[str, float]:
     """Accuracies of one run, by what it was shown."""
     run = runs.Run(place)
     trained = restore(run)
     spec = trained.config.data
-    test = sides(run, trained).test
+    if renders:
+        test = part("data.sources", "folder").read(Folder(kind="folder", path=str(renders)))
+    else:
+        test = sides(run, trained).test
     drawn = part("data.sources", "rendered_hands").read(
         RenderedHands(kind="rendered_hands", images_per_class=200, size=160)
     )
     shown: dict[str, tuple[Examples, Ground | None]] = {
-        "own test split": (test, None),
+        "renders": (test, None),
         "on photographs": (test, photographs(root)),
         "on plain colours": (test, plain),
         "in the dark": (test, dark),
@@ -177,13 +186,14 @@ def main() -> None:
     """Prints a line per run, then mean and spread."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--renders", type=Path, help="instead of the run's own test split")
     parser.add_argument("--pictures", type=int, default=600, help="of each kind")
     parser.add_argument("--show", type=Path, help="where sheets of the pictures go (PNG)")
     options = parser.parse_args()
     root = Path(os.environ.get("TRAINER_DATA", "."))
     found = []
     for place in options.runs:
-        found.append(measured(place, root, options.pictures, options.show))
+        found.append(measured(place, root, options.renders, options.pictures, options.show))
         print(place, *(f"{name} {value:.3f}" for name, value in found[-1].items()), sep="  ")
     if len(found) > 1:
         for name in found[0]:

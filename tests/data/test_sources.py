@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import yaml
 from pydantic import TypeAdapter
@@ -95,14 +96,50 @@ def test_rendered_hands_are_the_same_bytes_wherever_they_are_drawn(tmp_path: Pat
     assert drawn("one") == drawn("two") != drawn("two", seed=2)
 
 
-def test_hands_without_their_marker_are_drawn_again(tmp_path: Path) -> None:
+def pictures_in(place: Path) -> dict[str, bytes]:
+    return {str(each.relative_to(place)): each.read_bytes() for each in place.rglob("*.jpg")}
+
+
+@pytest.mark.parametrize("command", [None, "raise SystemExit(1)"], ids=["help", "no help"])
+def test_processes_draw_what_one_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str | None
+) -> None:
+    """Even if one that should help ends early."""
+    source = RenderedHands(kind="rendered_hands", images_per_class=3, size=32)
+    rendered_hands.draw_all(source, tmp_path / "alone", 1)
+    monkeypatch.setattr(rendered_hands, "WORTH", 1)
+    if command:
+        monkeypatch.setattr(rendered_hands, "COMMAND", command)
+    rendered_hands.draw_all(source, tmp_path / "together", 3)
+    assert len(pictures_in(tmp_path / "alone")) == 9
+    assert pictures_in(tmp_path / "together") == pictures_in(tmp_path / "alone")
+
+
+def test_a_helper_ends_with_its_parent(tmp_path: Path) -> None:
+    source = RenderedHands(kind="rendered_hands", images_per_class=3, size=32)
+    rendered_hands.help_with(source.model_dump_json(), str(tmp_path), 0, 1, parent=-1)
+    assert not pictures_in(tmp_path)
+
+
+def test_drawing_goes_on_where_it_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = RenderedHands(kind="rendered_hands", path=str(tmp_path), images_per_class=2, size=32)
     first = Path(rendered_hands.read(source).pictures.place(0))
     whole = first.read_bytes()
     first.write_bytes(b"half")  # as if stopped in the middle
     (first.parent.parent / "complete.json").unlink()
-    rendered_hands.read(source)
+    (first.parent.parent / "rock" / "0001.jpg").unlink()
+    drawn, draw = [], rendered_hands.hands.draw
+
+    def counted(label: str, generator: np.random.Generator, size: int) -> np.ndarray:
+        drawn.append(label)
+        return draw(label, generator, size)
+
+    monkeypatch.setattr(rendered_hands.hands, "draw", counted)
+    assert len(rendered_hands.read(source)) == 6
     assert first.read_bytes() == whole
+    assert drawn == ["paper", "rock"]
 
 
 def problem(path: Path) -> str:

@@ -81,8 +81,8 @@ class RenderedHands(Section):
     kind: Literal["rendered_hands"]
     path: str = "datasets/rendered_hands"  # a sub-folder is made per combination of the rest
     images_per_class: int = Field(default=280, ge=1)
-    size: int = Field(default=200, ge=16)  # pixels, height and width
-    seed: int = Field(default=1, ge=0)
+    size: int = Field(default=200, ge=16, le=4096)  # pixels, height and width
+    seed: int = Field(default=1, ge=0, lt=2**32)
 
 
 Source = Annotated[

@@ -29,6 +29,7 @@ format: .venv/installed
 benchmark: .venv/installed
 	.venv/bin/python benchmarks/loop.py
 	.venv/bin/python benchmarks/inspection.py
+	.venv/bin/python benchmarks/drawing.py
 	.venv/bin/python benchmarks/listing.py
 	.venv/bin/python benchmarks/first_batch.py
 	.venv/bin/python benchmarks/packed.py

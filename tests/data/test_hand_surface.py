@@ -56,3 +56,44 @@ def test_limbs_of_the_palm_flow_into_each_other() -> None:
         rows, columns = surface.window
         cover = surface.cover[middle[0] - rows.start, middle[1] - columns.start]
         assert (cover > 0.9) is np.bool_(covered)
+
+
+def test_a_line_of_sight_that_passes_a_soft_limb_goes_on_to_what_is_behind() -> None:
+    near = ball((0, 0, 2), 0.5)._replace(part=5)
+    surface = trace([near, ball((0, 0, -2), 1.2)], seen_from(1e6), 100)
+    rows, columns = surface.window
+    row, column = 50 - rows.start, 50 - columns.start
+    assert surface.depth[row, column + 12] == pytest.approx(80 + 16, abs=0.1)
+    assert surface.limb[row, column + 21] == 1  # a pixel beside the one in front
+    assert surface.depth[row, column + 21] == pytest.approx(-80 + (48**2 - 21**2) ** 0.5, abs=0.1)
+    assert surface.cover[row, column + 21] == 1
+
+
+def test_a_soft_limb_ends_within_a_pixel_and_a_quarter() -> None:
+    surface = trace([ball((0, 0, 0), 0.5)._replace(part=5)], seen_from(1e6), 100)
+    rows, columns = surface.window
+    covers = surface.cover[50 - rows.start, 50 - columns.start :]
+    assert covers[20] == 1
+    assert covers[21] == pytest.approx(0.25, abs=0.05)
+    assert covers[22] == 0
+
+
+def test_two_soft_limbs_face_the_viewer_where_they_join() -> None:
+    halves = [ball((x, 0, 0), 0.5)._replace(part=5) for x in (-0.2, 0.2)]
+    surface = trace(halves, seen_from(1e6), 100)
+    rows, columns = surface.window
+    row, column = 50 - rows.start, 50 - columns.start
+    assert surface.normal[:, row, column] == pytest.approx((0, 0, 1), abs=0.02)
+    # Both are as near: exp(-d / b) twice is 1 where d = b log 2, here along a slope of 0.917.
+    lifted = (400 - 64) ** 0.5 + 0.034 * 40 * np.log(2) / 0.917
+    assert surface.depth[row, column] == pytest.approx(lifted, abs=0.1)
+
+
+def test_what_holds_of_each_limb_is_known_where_it_is_seen() -> None:
+    surface = trace([ball((-0.5, 0, 0), 0.3), ball((0.5, 0, 0), 0.3)], seen_from(1e6), 100)
+    rows, columns = surface.window
+    left, none, right = (x - columns.start for x in (30, 50, 70))
+    row = 50 - rows.start
+    assert surface.of([2.5, -1.0])[row, [left, none, right]].tolist() == [2.5, 0, -1]
+    assert surface.of([True, False])[row, [left, none, right]].tolist() == [True, False, False]
+    assert surface.of([True, False]).dtype == bool

@@ -15,7 +15,7 @@ def put_on(
     """Paint over the skin, in place."""
     if draw.random() < 0.12:
         _ring(material, surface, limbs, draw)
-    cloth = np.array([limb.part == SLEEVE for limb in limbs])[surface.limb]
+    cloth = surface.of([limb.part == SLEEVE for limb in limbs])
     if cloth.any():
         _cloth(material, surface, cloth, draw)
 
@@ -25,7 +25,7 @@ def _ring(
 ) -> None:
     """Of gold, silver or copper, on the first phalanx of a finger but the index finger."""
     bone = 3 * int(draw.choice([1, 2, 2, 3]))
-    finger = np.array([limb.bone == bone and limb.joints for limb in limbs])[surface.limb]
+    finger = surface.of([limb.bone == bone and limb.joints for limb in limbs])
     band = finger & (np.abs(surface.along - 0.45) < draw.uniform(0.05, 0.11))
     material.colour[:, band] = _METALS[draw.integers(len(_METALS))][:, None]
     material.gloss[band] = 0.9

@@ -49,7 +49,7 @@ def shade(surface: Surface, material: Material, light: Light) -> np.ndarray:
     half = light.direction + np.array((0, 0, 1))
     half /= np.linalg.norm(half)
     mirrored = sum(part * float(way) for part, way in zip(normal, half, strict=True))
-    shine = material.gloss * open_ * _peak(np.maximum(mirrored, 0))
+    shine = material.gloss * open_ * _peak(mirrored)
     upward = hollow * (0.7 + 0.15 * normal[2] - 0.15 * normal[1])
     planes = []
     # Light wanders through skin, red light furthest: it softens the shadow's edge, and warms it.
@@ -63,13 +63,15 @@ def shade(surface: Surface, material: Material, light: Light) -> np.ndarray:
         lit += upward * sky
         lit *= colour
         lit += lamp * shine
-        planes.append(np.sqrt(lit * 1.4 / (1 + 0.4 * lit)))  # a camera spares the highlights
-    return cv2.merge(planes) * 255
+        spared = lit * (1.4 * 255**2) / (1 + 0.4 * lit)  # highlights, as by a camera
+        planes.append(cv2.sqrt(spared, spared))
+    return cv2.merge(planes)
 
 
 def _peak(mirrored: np.ndarray) -> np.ndarray:
     """A broad highlight with a sharp one in it, powers 24 and 96, by multiplying alone."""
-    third = mirrored * mirrored * mirrored
+    some = mirrored.clip(0.5, 1)  # smaller ones become denormal numbers, which are slow
+    third = some * some * some
     sixth = third * third
     broad = np.square(np.square(sixth))
     return 0.7 * broad + 0.5 * np.square(np.square(broad))
@@ -111,9 +113,13 @@ def _hollow(depth: np.ndarray, solid: np.ndarray, unit: float) -> np.ndarray:
     """How open to the sky a pixel is, 0 to 1: by how much nearer what is around it is; [h, w]."""
     openness = np.ones_like(depth)
     inside = solid.astype(np.float32)
+    size = depth.shape[::-1]
+    half = [-(-side // 2) for side in size]  # what is blurred can be small
+    full = depth * inside, inside
+    small = [cv2.resize(each, half, interpolation=cv2.INTER_AREA) for each in full]
     for reach, strength in ((0.07, 5.0), (0.22, 2.0)):
-        width = (2 * int(reach * unit) + 1,) * 2
-        weight = np.maximum(cv2.blur(cv2.blur(inside, width), width), 1e-3)
-        around = cv2.blur(cv2.blur(depth * inside, width), width) / weight
+        width = (2 * round(reach * unit / 2) + 1,) * 2
+        near, weight = (cv2.blur(cv2.blur(each, width), width) for each in small)
+        around = cv2.resize(near / np.maximum(weight, 1e-3), size)
         openness /= 1 + np.maximum(around - depth, 0) * (strength / unit)
     return openness

@@ -88,7 +88,8 @@ def cast(
     x, y, z = direction.tolist()
     shift = np.array([[1, 0, -gap * x / max(z, 0.3)], [0, 1, -gap * y / max(z, 0.3)]])
     moved = cv2.warpAffine(cover, shift, (side, side), borderMode=cv2.BORDER_REPLICATE)
-    soft = cv2.GaussianBlur(moved, (0, 0), max(0.6, gap * draw.uniform(0.08, 0.35)))
+    width = (2 * round(1.22 * max(0.6, gap * draw.uniform(0.08, 0.35))) + 1,) * 2
+    soft = cv2.blur(cv2.blur(moved, width), width)
     return 1 - np.float32(draw.uniform(0.15, 0.6)) * soft[..., None]
 
 
@@ -105,7 +106,7 @@ def photograph(picture: np.ndarray, plain: bool, draw: np.random.Generator) -> n
     )
     noise = draw.standard_normal(picture.shape[:2], np.float32) * draw.uniform(0, 1 if plain else 7)
     picture += repeated(noise, 3)
-    pixels = np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+    pixels = cv2.convertScaleAbs(np.maximum(picture, 0))  # to the nearest of 0 to 255
     if not plain and draw.random() < 0.3:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(draw.integers(25, 85))]
         pixels = np.asarray(

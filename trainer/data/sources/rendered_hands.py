@@ -17,7 +17,7 @@ from trainer.data.examples import Examples
 from trainer.data.sources import folder
 from trainer.data.workers.choice import cores
 
-VERSION = 2  # raised when the drawing changes, so that old pictures are not taken for new ones
+VERSION = 3  # raised when the drawing changes, so that old pictures are not taken for new ones
 JPEG_QUALITY = 92
 JPEG_END = b"\xff\xd9"  # lacking where the machine lost power before the bytes were on the disk
 WORTH = 100  # pictures that take longer to draw than a process to start

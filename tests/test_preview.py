@@ -40,7 +40,8 @@ def batches(config: Path, overrides: list[str], augmented: bool) -> np.ndarray:
     steps = -(-len(examples) // spec.batch_size)
     if not augmented:
         spec = spec.model_copy(update={"augment": (), "mix": None})
-    endless = feed.training(examples, spec, settings.seed, Faults({}, []))
+    passed = steps * preview.skipped(spec)
+    endless = feed.training(examples, spec, settings.seed, Faults({}, []), passed)
     images = [each[0].numpy() for each in endless.take(steps * preview.EPOCHS)]
     return np.concatenate(images).reshape(
         preview.EPOCHS, steps * spec.batch_size, *spec.input_shape
@@ -55,8 +56,9 @@ def batches(config: Path, overrides: list[str], augmented: bool) -> np.ndarray:
         ["data.class_weights=balanced", "seed=7", "data.batch_size=3"],
         ["data.sampling=balanced", "data.fit=pad"],
         ["data.mix.mixup=0.4", "data.mix.cutmix=1.0"],
+        ["data.augment_warmup=1.5", "data.augment=[InvertImg]"],
     ],
-    ids=["shuffled", "grey", "weighted", "balanced", "mixed"],
+    ids=["shuffled", "grey", "weighted", "balanced", "mixed", "warmed up"],
 )
 def test_every_cell_is_the_picture_that_training_gets(
     small: Path, trainer: Trainer, rows: list[contact.Row], overrides: list[str]

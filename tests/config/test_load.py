@@ -123,6 +123,8 @@ def test_all_mistakes_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
         ("data.workers=many", "data.workers: expected 'auto' or 'threads', or a whole number, received the text 'many'"),
         ("data.workers=0", "data.workers: expected 'auto' or 'threads', or greater than or equal to 1, received 0"),
         ("data.load_size=big", "data.load_size: expected a list, or 'original', received the text 'big'"),
+        ("data.augment_warmup=-1", "data.augment_warmup: expected greater than or equal to 0, received -1"),
+        ("data.augment_warmup=soon", "data.augment_warmup: expected a number, received the text 'soon'"),
         ("data.sampling=weighted", "data.sampling: expected 'shuffled', 'balanced' or 'sequential', or a mapping of `key: value`, received the text 'weighted'"),
         ("data.sampling={cat: x}", "data.sampling.cat: expected a number, received the text 'x'"),
         ("data.cache=ram", "data.cache: expected 'off', 'memory' or 'disk', received the text 'ram'"),
@@ -136,6 +138,13 @@ def test_wrong_values_name_the_place_and_what_was_expected(
 ) -> None:
     expected = [f"--set {override}: {message}"] if message else []
     assert mistakes(tmp_path, SMALL, override) == expected
+
+
+def test_pictures_that_a_warmup_leaves_alone_have_to_fit_the_network(tmp_path: Path) -> None:
+    overrides = "data.load_size=[20, 24]", "data.augment_warmup=2"
+    assert mistakes(tmp_path, SMALL, *overrides) == [
+        "c.yaml:2: data: augment_warmup leaves pictures as they are loaded, so leave out load_size"
+    ]
 
 
 def test_missing_keys(tmp_path: Path) -> None:

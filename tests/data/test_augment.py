@@ -39,6 +39,24 @@ def test_transforms_draw_independently() -> None:
     assert counts.min() > 60  # 100 each, standard deviation 9
 
 
+def test_in_a_warmup_more_and_more_pictures_are_augmented() -> None:
+    apply = augment.build((Call("InvertImg", {"p": 1}),), 1, warmup=1000.0)
+    inverted = np.array([not np.array_equal(apply(PIXELS, k), PIXELS) for k in range(1200)])
+    assert not inverted[0]
+    assert inverted[1000:].all()
+    quarters = inverted[:1000].reshape(4, 250).mean(1)
+    assert quarters == pytest.approx([0.125, 0.375, 0.625, 0.875], abs=0.1)  # deviation 0.02, 0.03
+    again = augment.build((Call("InvertImg", {"p": 1}),), 1, warmup=1000.0)
+    for k in reversed(range(1000)):
+        assert np.array_equal(again(PIXELS, k), PIXELS) != inverted[k]
+
+
+def test_after_a_warmup_pictures_become_what_they_become_without_one() -> None:
+    apply, warmed = augment.build(CALLS, 1), augment.build(CALLS, 1, warmup=30.0)
+    for k in range(30, 60):
+        assert np.array_equal(apply(PIXELS, k), warmed(PIXELS, k))
+
+
 def test_no_transforms_change_nothing() -> None:
     assert np.array_equal(augment.build((), 1)(PIXELS, 1), PIXELS)
 

@@ -76,6 +76,25 @@ def test_every_way_gives_the_same_batches(
         assert len(found) == 3 * (STEPS + 2)
 
 
+@pytest.mark.parametrize("way", [{"workers": "auto"}, {"workers": 2, "cache": "memory"}], ids=str)
+def test_a_warmup_of_the_augmentation_is_counted_in_passes_over_the_pictures(
+    sides: Sides, tmp_path: Path, way: dict
+) -> None:
+    still = {"load_size": None, "mix": None, "augment": [{"InvertImg": {"p": 1}}]}
+    warmed = batches(sides, tmp_path, **way, **still, augment_warmup=1.5)  # 12 positions: 4 batches
+    plain = batches(sides, tmp_path, **{**still, "augment": []})
+    inverted = np.array(
+        [
+            not np.array_equal(one, other)
+            for ours, theirs in zip(warmed[: 3 * STEPS : 3], plain[: 3 * STEPS : 3], strict=True)
+            for one, other in zip(ours, theirs, strict=True)
+        ]
+    )
+    assert not inverted[0]
+    assert 0 < inverted[:12].sum() < 12
+    assert inverted[12:].all()
+
+
 def test_validation_is_decoded_exactly_and_not_cropped(sides: Sides, tmp_path: Path) -> None:
     scaled = batches(sides, tmp_path / "cache", jpeg_scaling=True, cache="memory")
     plain = batches(sides, tmp_path / "cache", load_size=None, augment=())

@@ -166,6 +166,7 @@ class Data(Presentation):
     jpeg_scaling: bool = False  # decode training JPEGs at 1/2, 1/4, 1/8 where that is enough
     cache: Literal["off", "memory", "disk"] = "off"  # of decoded pictures, before augmentation
     augment: Annotated[tuple[Transform, ...], Strict(False)] = ()
+    augment_warmup: float = Field(default=0.0, ge=0, le=1e6)  # epochs until all are augmented
     mix: Mix | None = None  # after augmentation
     workers: Literal["auto", "threads"] | Annotated[int, Field(ge=1)] = "auto"  # number: processes
     worker_timeout: float = Field(default=300.0, gt=0, le=86400)  # s a batch in a process may take
@@ -176,4 +177,8 @@ class Data(Presentation):
             raise ValueError(f"load_size {list(self.load_size)} must be positive pixels")
         if self.load_size == "original" and self.cache != "off":
             raise ValueError("cache holds pictures of one size: give load_size as [height, width]")
+        if self.load_size is not None and self.augment_warmup:
+            raise ValueError(
+                "augment_warmup leaves pictures as they are loaded, so leave out load_size"
+            )
         return self

@@ -16,8 +16,15 @@ from trainer.errors import UserError
 Augment = Callable[[np.ndarray, int], np.ndarray]
 
 
-def build(calls: Sequence[Call], seed: int, where: str = "data.augment") -> Augment:
+def build(
+    calls: Sequence[Call], seed: int, where: str = "data.augment", warmup: float = 0.0
+) -> Augment:
     """The transforms in order, as one function whose draws depend on seed and position alone.
+
+    Args:
+        warmup: the position from which on every picture is augmented; before it, a picture is with
+            a probability that rises from 0 linearly (easy examples first: curriculum learning,
+            Bengio et al. 2009), and stays as it is otherwise.
 
     A pipeline works on one picture at a time: shared by threads, it would mix their draws.
     TensorFlow calls from ever new threads, so idle pipelines wait in a list, not in thread-local
@@ -42,6 +49,9 @@ def build(calls: Sequence[Call], seed: int, where: str = "data.augment") -> Augm
         except IndexError:
             transforms, draws = new()
         draws.at(position)
+        if position < warmup and draws.generator.random() >= position / warmup:
+            idle.append((transforms, draws))
+            return pixels
         if own and not pixels.flags.writeable:  # none of albumentations' own writes to its input
             pixels = pixels.copy()
         for transform in transforms:

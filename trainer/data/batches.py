@@ -47,7 +47,7 @@ def training(
         shard: what is made here; nothing else is read, but for the pictures that others are mixed
             with.
     """
-    order, augmented = sampled(examples, spec, seed), augment.build(spec.augment, seed)
+    order, augmented = sampled(examples, spec, seed), augmentation(examples, spec, seed)
     weights_K = class_weights(examples, spec)
     read = _Reader(examples, lambda content: load(content, spec), store)
 
@@ -90,6 +90,11 @@ def training(
         return made._replace(augmenting=made.augmenting + time.thread_time() - begun)
 
     return fill
+
+
+def augmentation(examples: Examples, spec: Data, seed: int) -> augment.Augment:
+    """What `data.augment` does to these pictures at each position of the stream."""
+    return augment.build(spec.augment, seed, warmup=spec.augment_warmup * len(examples))
 
 
 def evaluation(

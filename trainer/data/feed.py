@@ -214,8 +214,10 @@ def made_by(
     prepare = partial(batches.training, examples, spec, seed, store, shard)
     first: dict[int, tuple[Batch, Made]] = {}
     if spec.workers == "auto":
-        fill = prepare()
-        chosen, first = choice.choose(fill, shapes, start)
+        full = spec.model_copy(update={"augment_warmup": 0.0})  # what most of the training costs
+        fill = batches.training(examples, full, seed, store, shard)
+        chosen, made = choice.choose(fill, shapes, start)
+        first = {} if spec.augment_warmup else made
     elif spec.workers == "threads":
         chosen = choice.Choice(0, "threads, as data.workers says")
     else:

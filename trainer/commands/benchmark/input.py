@@ -1,5 +1,6 @@
 """`trainer benchmark input`: how many pictures a second the input path makes, alone."""
 
+import math
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -15,12 +16,14 @@ from trainer.data.pipeline import Faults, reported
 def run(config: Config, seconds: float) -> None:
     """Reads the batches of a training and throws them away, for so many seconds.
 
-    A cache is filled first, which is measured by itself.
+    A cache is filled first, which is measured by itself. Begins where `augment_warmup` ends.
     """
     data, faults = config.data, Faults({}, [])
     check_augment(data)
     sides = gather(config).sides
-    with feed.opened(sides, data, config.seed, faults, places.decoded()) as fed, reported(faults):
+    start = math.ceil(data.augment_warmup * len(sides.train) / data.batch_size)
+    opened = feed.opened(sides, data, config.seed, faults, places.decoded(), start)
+    with opened as fed, reported(faults):
         terminal.say(f"data     {len(sides.train)} pictures for training")
         terminal.say(f"cache    {fed.stores.said}")
         terminal.say(f"workers  {fed.maker.reason}")

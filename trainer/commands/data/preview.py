@@ -1,7 +1,9 @@
-"""`trainer data preview`: training pictures, as the first epochs will see them."""
+"""`trainer data preview`: training pictures, as the first epochs will see them, or the first ones
+after `augment_warmup`."""
 
 import functools
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -65,9 +67,9 @@ def chosen(
     """
     order = batches.sampled(examples, spec, seed)
     length = -(-len(examples) // spec.batch_size) * spec.batch_size  # positions of an epoch
+    starts = [(skipped(spec) + epoch) * length for epoch in range(epochs)]
     drawn = [
-        np.fromiter(map(order, range(epoch * length, (epoch + 1) * length)), np.int64, length)
-        for epoch in range(epochs)
+        np.fromiter(map(order, range(start, start + length)), np.int64, length) for start in starts
     ]
     always = functools.reduce(np.intersect1d, drawn)
     candidates = spread(examples, dict.fromkeys([*drawn[0][np.isin(drawn[0], always)], *drawn[0]]))
@@ -75,10 +77,15 @@ def chosen(
     if not found:
         raise UserError("data.source", "not one training picture can be read")
     shown = [
-        Shown(index, pixels, [_place(index, drawn[n], n * length) for n in range(epochs)])
+        Shown(index, pixels, [_place(index, *each) for each in zip(drawn, starts, strict=True)])
         for index, pixels in found
     ]
     return sorted(shown, key=lambda each: examples.names_of(each.number))
+
+
+def skipped(spec: Data) -> int:
+    """How many epochs pass until all pictures are augmented."""
+    return math.ceil(spec.augment_warmup)
 
 
 def _place(index: int, drawn: np.ndarray, start: int) -> int | None:
@@ -116,7 +123,8 @@ def _sheet(config: Config, examples: Examples, shown: Sequence[Shown]) -> Image.
         caption = ", ".join(examples.names_of(each.number)) or "no label"
         return contact.Row(caption, examples.pictures.name(each.number), [each.pixels, *cells])
 
-    heads = ["original", *(f"epoch {number}" for number in range(1, EPOCHS + 1))]
+    first = skipped(config.data) + 1
+    heads = ["original", *(f"epoch {number}" for number in range(first, first + EPOCHS))]
     return contact.draw(heads, [row(each) for each in shown], "not drawn")
 
 
@@ -124,7 +132,7 @@ def seen_at(config: Config, examples: Examples) -> augment.Augment:
     """(pixels [H, W, C] as loaded, position in the stream) -> [H, W, C] as training sees them."""
     if config.data.mix:
         return _mixed(config, examples)
-    return augment.build(config.data.augment, config.seed)
+    return batches.augmentation(examples, config.data, config.seed)
 
 
 def _mixed(config: Config, examples: Examples) -> augment.Augment:

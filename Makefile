@@ -4,7 +4,7 @@ TRAINER = .venv/bin/trainer
 
 .PHONY: demo test test-slow check format benchmark clean
 
-# Draws hands, trains (4 to 7 minutes on 2 CPU cores), evaluates, exports, labels one picture.
+# Draws hands, trains (4 to 6 minutes on 2 CPU cores), evaluates, exports, labels one picture.
 demo: .venv/installed
 	$(TRAINER) fit configs/rps.yaml
 	$(TRAINER) evaluate configs/rps.yaml

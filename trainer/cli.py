@@ -383,7 +383,7 @@ def preview(
         typer.Option("--out", metavar="FILE", help="A PNG. Default: runs/NAME/preview.png."),
     ] = None,
 ) -> None:
-    """Draw training pictures as the first epochs will see them."""
+    """Draw training pictures as training will see them."""
     with _reported(), _loaded(config, overrides) as settings:
         from trainer.commands.data import preview as verb
 

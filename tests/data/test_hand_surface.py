@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from trainer.data.hands.flesh import Limb
-from trainer.data.hands.surface import trace
+from trainer.data.hands.light import Light, shade
+from trainer.data.hands.skin import Material
+from trainer.data.hands.surface import Surface, trace
 from trainer.data.hands.view import View
 
 UPRIGHT = np.diag([1.0, -1.0, 1.0])
@@ -97,3 +99,25 @@ def test_what_holds_of_each_limb_is_known_where_it_is_seen() -> None:
     assert surface.of([2.5, -1.0])[row, [left, none, right]].tolist() == [2.5, 0, -1]
     assert surface.of([True, False])[row, [left, none, right]].tolist() == [True, False, False]
     assert surface.of([True, False]).dtype == bool
+
+
+def test_between_the_limbs_of_a_tiny_hand_there_is_nothing() -> None:
+    view = View(UPRIGHT, np.zeros(3), 1e6, 5.0, np.array((8.0, 8.0)))
+    surface = trace([ball((-1, 0, 0), 0.4), ball((1, 0, 0), 0.4)], view, 16)
+    rows, columns = surface.window
+    assert surface.cover[8 - rows.start, 8 - columns.start] == 0
+    assert surface.cover[8 - rows.start, 3 - columns.start] == 1
+
+
+@pytest.mark.parametrize("unit", [10.0, 40.0])
+def test_what_stands_alone_is_equally_lit(unit: float) -> None:
+    """A flat square far from the viewer: nothing is before it, so nothing darkens its rim."""
+    cover = np.zeros((20, 20), np.float32)
+    cover[4:14, 4:14] = 1
+    ones = np.ones((20, 20), np.float32)
+    normal, limb = np.stack([0 * ones, 0 * ones, ones]), np.zeros((20, 20), np.uint8)
+    square = Surface((slice(0, 20),) * 2, unit, cover, -unit * ones, normal, limb, ones)
+    skin = Material(np.full((3, 20, 20), 0.5, np.float32), 0 * ones, 0 * ones)
+    lamp = Light(np.array((0.0, 0.0, 1.0)), np.ones(3), np.ones(3), 0.0)
+    lit = shade(square, skin, lamp)[4:14, 4:14]
+    assert lit == pytest.approx(np.full((10, 10, 3), lit[5, 5]), abs=0.5)

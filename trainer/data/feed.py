@@ -216,8 +216,9 @@ def made_by(
     if spec.workers == "auto":
         full = spec.model_copy(update={"augment_warmup": 0.0})  # what most of the training costs
         fill = batches.training(examples, full, seed, store, shard)
-        chosen, made = choice.choose(fill, shapes, start)
-        first = {} if spec.augment_warmup else made
+        chosen, first = choice.choose(fill, shapes, start)
+        if spec.augment_warmup:
+            first.clear()
     elif spec.workers == "threads":
         chosen = choice.Choice(0, "threads, as data.workers says")
     else:

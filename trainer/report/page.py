@@ -222,5 +222,5 @@ def _samples(looked: Looked) -> str:
         f"<span>{text(sample.path)}</span></figcaption></figure>"
         for sample in looked.samples
     )
-    sentence = "Training pictures as they are, then as the first epochs saw them."
+    sentence = "Training pictures as they are, then augmented as in training."
     return f'{said(sentence)}<div class="thumbs samples">{rows}</div>'

@@ -16,12 +16,13 @@ from trainer.data.pipeline import Faults, reported
 def run(config: Config, seconds: float) -> None:
     """Reads the batches of a training and throws them away, for so many seconds.
 
-    A cache is filled first, which is measured by itself. Begins where `augment_warmup` ends.
+    A cache is filled first, which is measured by itself. Begins with the first whole epoch after
+    `augment_warmup`.
     """
     data, faults = config.data, Faults({}, [])
     check_augment(data)
     sides = gather(config).sides
-    start = math.ceil(data.augment_warmup * len(sides.train) / data.batch_size)
+    start = math.ceil(data.augment_warmup) * len(sides.train) // data.batch_size
     opened = feed.opened(sides, data, config.seed, faults, places.decoded(), start)
     with opened as fed, reported(faults):
         terminal.say(f"data     {len(sides.train)} pictures for training")
@@ -31,7 +32,7 @@ def run(config: Config, seconds: float) -> None:
         for _ in islice(batches, fed.maker.processes + 4):  # started, and made in advance
             pass
         if fed.stores.training:
-            steps = -(-len(sides.train) // data.batch_size)
+            steps = len(sides.train) // data.batch_size + 1  # to the end of the pass
             terminal.say(f"filling  {_measured(batches, data.batch_size, steps=steps)}")
         fed.tally.taken()  # up to here
         terminal.say(f"input    {_measured(batches, data.batch_size, seconds=seconds)}")

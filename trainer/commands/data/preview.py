@@ -1,5 +1,5 @@
-"""`trainer data preview`: training pictures, as the first epochs will see them, or the first ones
-after `augment_warmup`."""
+"""`trainer data preview`: training pictures, as the first epochs (after `augment_warmup`, if there
+is one) will see them."""
 
 import functools
 import itertools

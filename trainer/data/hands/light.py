@@ -119,6 +119,8 @@ def _hollow(depth: np.ndarray, solid: np.ndarray, unit: float) -> np.ndarray:
     small = [cv2.resize(each, half, interpolation=cv2.INTER_AREA) for each in full]
     for reach, strength in ((0.07, 5.0), (0.22, 2.0)):
         width = (2 * round(reach * unit / 2) + 1,) * 2
+        if width == (1, 1):  # nothing is around in a picture as small as this
+            continue
         near, weight = (cv2.blur(cv2.blur(each, width), width) for each in small)
         around = cv2.resize(near / np.maximum(weight, 1e-3), size)
         openness /= 1 + np.maximum(around - depth, 0) * (strength / unit)

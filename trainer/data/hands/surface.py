@@ -26,6 +26,7 @@ _PASSED = 0.6  # pixels; a line of sight that comes no closer goes on to the lim
 _GRAZING = 0.25  # slope of the distance below which a line of sight is taken to pass
 _FAR = -1e6  # depth where nothing is
 _NONE = 1e-9  # the sum where no limb is; its fourth power is still no denormal number
+_LEAST = -_HARD * math.log(_NONE)  # units; no limb is further away than this by the sum
 _MOST = 1e30  # above every number here; clipping at both ends is faster than np.maximum
 
 Window = tuple[slice, slice]  # rows, columns
@@ -80,6 +81,7 @@ def trace(limbs: list[Limb], view: View, side: int) -> Surface:
     closest, depth = _approach(flats, view.scale, bare, np.maximum(bare, around))
     distance, normal, limb, along = _touch(flats, view.scale, depth)
     closest = cv2.min(closest, np.abs(distance))
+    closest[closest > 0.9 * _LEAST * view.scale] = _MOST
     cover = np.where(bare > _FAR, np.float32(1), (1.25 - closest).clip(0, 1))
     return Surface(window, view.scale, cover, depth, normal, limb, along)
 

@@ -19,7 +19,7 @@ CHEAP = 0.001  # CPU seconds per picture
 SCALES = 0.6  # of the cores that threads must make use of; bound by Python they stay near one core
 MOST = 8  # who has memory and cores for more processes writes the number
 
-# What the measuring may take where the pictures allow it; none of its batches is lost.
+# What the measuring may take where the pictures allow it; its batches are used.
 ALONE = 3  # batches in one thread; the fastest counts, the first one still fills caches
 ALONE_SECONDS = 4.0
 TOGETHER_SECONDS = 16.0  # if the threads keep waiting for each other
